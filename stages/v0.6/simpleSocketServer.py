@@ -1,0 +1,83 @@
+"""v0.6: a threaded ToDo server where POST stores a task for every client."""
+
+import argparse
+import logging
+import signal
+import socket
+import sys
+import threading
+
+
+class SimpleSocketServer:
+    def __init__(self, host, port, timeout):
+        self.timeout = timeout
+        self.todo_list = {
+            "task_01": "see someone",
+            "task_02": "read book",
+            "task_03": "play basketball",
+        }
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without this the port stays taken for a minute after the server has ended.
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind((host, port))
+
+    def listen(self):
+        # With a small number here some clients of a burst wait seconds to connect.
+        self.sock.listen(socket.SOMAXCONN)
+        logging.info("listening on %s:%d", *self.sock.getsockname())
+        while True:
+            client, address = self.sock.accept()
+            client.settimeout(self.timeout)
+            # daemon: a thread that waits for its client must not keep the process alive.
+            threading.Thread(
+                target=self.handle_client_request, args=(client, address), daemon=True
+            ).start()
+
+    def handle_client_request(self, client, address):
+        logging.info("%s:%d connected", *address)
+        try:
+            while True:
+                data = client.recv(1024)
+                if not data:
+                    raise ConnectionError("closed by the client")
+                client.sendall(self.reply_to(data).encode() + b"\r\n")
+        except OSError as error:
+            client.close()
+            logging.info("%s:%d left: %s", *address, error)
+
+    def reply_to(self, data):
+        # A shortcut: what recv() gives may be half a request, or two.
+        try:
+            request = data.decode()
+            if "GET" in request:
+                method, task_id, status = request.split("/")
+                return self.todo_list.get(task_id, "no key match")
+            if "POST" in request:
+                method, assignment, status = request.split("/")
+                task_id, value = assignment.split("=")
+                self.todo_list[task_id] = value
+                return "submit success"
+            return "data no found"
+        except ValueError:  # no UTF-8, or not as many parts
+            return "error: say GET/task_id/status or POST/task_id=value/status, in UTF-8"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
+    parser.add_argument("--port", default=9000, type=int, help="0: a free one (%(default)s)")
+    parser.add_argument("--timeout", default=60, type=float, help="idle seconds (%(default)s)")
+    options = parser.parse_args()
+    if not 0 < options.timeout <= 86400:
+        parser.error("argument --timeout: must be above 0 and at most 86400 seconds")
+    logging.basicConfig(level=logging.INFO, format="%(threadName)s: %(message)s")
+    # Ctrl-C ends the process at once, without a traceback, whatever its threads are at.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        SimpleSocketServer(options.host, options.port, options.timeout).listen()
+    except (OSError, OverflowError) as error:
+        sys.exit(f"{options.host}:{options.port}: {error}; try another --host or --port")
+
+
+if __name__ == "__main__":
+    main()
