@@ -1,0 +1,60 @@
+"""Where the stages and their lessons are: in stages/, or at the root of a checked-out tag."""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from classroom.session import sessions_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = "simpleSocketServer.py"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the course: its server and, beside it, its lesson."""
+
+    folder: Path
+
+    @property
+    def server(self):
+        return self.folder / SERVER
+
+    @property
+    def lesson(self):
+        return self.folder / "README.md"
+
+    @property
+    def name(self):
+        """The stage's name, "v0.2", as the lesson's first line has it."""
+        return self._heading()[0]
+
+    @property
+    def title(self):
+        """What the lesson's first line says after the name."""
+        return self._heading()[1]
+
+    @property
+    def summary(self):
+        """The first line of the server's docstring, without the name."""
+        docstring = ast.get_docstring(ast.parse(self.server.read_text(encoding="utf-8"))) or ""
+        return docstring.partition("\n")[0].removeprefix(f"{self.name}: ")
+
+    def sessions(self):
+        """Return the lesson's sessions, each a list of steps; raise SessionError."""
+        return list(sessions_of(self.lesson))
+
+    def _heading(self):
+        first_line = self.lesson.read_text(encoding="utf-8").partition("\n")[0]
+        match = re.fullmatch(r"# (v0\.\d+): (.+)", first_line)
+        if not match:
+            raise ValueError(f"{self.lesson}:1: expected a heading like '# v0.2: title'")
+        return match.groups()
+
+
+def stages():
+    """Return the stages that are here, in order: all six, or the one of a checked-out tag."""
+    if (ROOT / SERVER).exists():
+        return [Stage(ROOT)]
+    return [Stage(path.parent) for path in sorted(ROOT.glob(f"stages/*/{SERVER}"))]

@@ -1,0 +1,102 @@
+"""The notation of sessions: what is typed in which terminal, and what comes back.
+
+    A> hello          text and Enter are typed in terminal A
+    A< hello          the next thing A shows is this whole line
+    A connects        A starts nc; implied by A's first line
+    A waits           A has shown nothing although the server had its chance
+    A leaves          A's nc is ended with Ctrl-C
+    A is closed       the server ended A's connection
+    # text            a remark, the demo's caption
+
+A session stands in a fenced block of Markdown whose language is `session`.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+# From the pattern of a line to the name of what it does.
+LINES = {
+    r"#(?: (?P<text>.*))?": "remark",
+    r"(?P<terminal>[A-Z])>(?: (?P<text>.*))?": "types",
+    r"(?P<terminal>[A-Z])<(?: (?P<text>.*))?": "shows",
+    r"(?P<terminal>[A-Z]) connects": "connects",
+    r"(?P<terminal>[A-Z]) waits": "waits",
+    r"(?P<terminal>[A-Z]) leaves": "leaves",
+    r"(?P<terminal>[A-Z]) is closed": "is closed",
+}
+ENDS_A_WAIT = {"shows", "leaves", "is closed"}
+CHECKS = {"shows", "waits", "is closed"}
+
+
+class SessionError(ValueError):
+    """A session that cannot be played; the message begins with its file and line."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a session."""
+
+    action: str  # one of the values of LINES
+    terminal: str  # a capital letter, or "" for a remark
+    text: str  # what is typed, shown or remarked, without its line end
+    line: str  # the line as it stands in the lesson
+    place: str  # where it stands: "stages/v0.2/README.md:31"
+
+
+def sessions_of(path):
+    """Yield each session of the Markdown file `path` as a list of steps; raise SessionError."""
+    for token in MarkdownIt().parse(Path(path).read_text(encoding="utf-8")):
+        if token.type == "fence" and token.info.strip() == "session":
+            yield parse(token.content, os.path.relpath(path), first_line=token.map[0] + 2)
+
+
+def parse(text, path="session", first_line=1):
+    """Return the steps of the session `text`, which begins at `first_line` of `path`."""
+    steps = []
+    for number, line in enumerate(text.splitlines(), first_line):
+        if line.strip():
+            steps.append(_parse_line(line.strip(), f"{path}:{number}"))
+    _check_order(steps)
+    if not any(step.action in CHECKS for step in steps):
+        raise SessionError(
+            f"{path}:{first_line}: this session checks nothing; add a line like A< …"
+        )
+    return steps
+
+
+def _parse_line(line, place):
+    for pattern, action in LINES.items():
+        if match := re.fullmatch(pattern, line):
+            fields = match.groupdict()
+            return Step(action, fields.get("terminal", ""), fields.get("text") or "", line, place)
+    raise SessionError(
+        f"{place}: cannot read {line!r}; a line is A> text, A< text, A connects, "
+        "A waits, A leaves, A is closed or # text"
+    )
+
+
+def _check_order(steps):
+    """Refuse what no terminal can do, and a wait that nothing ends."""
+    connected = set()
+    for index, step in enumerate(steps):
+        if not step.terminal:
+            continue
+        if step.action == "connects" and step.terminal in connected:
+            raise SessionError(f"{step.place}: {step.terminal} is connected already")
+        if step.terminal not in connected and step.action not in {"connects", "types"}:
+            raise SessionError(f"{step.place}: {step.terminal} is not connected")
+        connected.add(step.terminal)
+        if step.action in {"leaves", "is closed"}:
+            connected.remove(step.terminal)
+        if step.action == "waits" and not any(
+            later.terminal == step.terminal and later.action in ENDS_A_WAIT
+            for later in steps[index:]
+        ):
+            raise SessionError(
+                f"{step.place}: nothing ends this wait; "
+                f"let a line {step.terminal}< …, leaves or is closed follow"
+            )
