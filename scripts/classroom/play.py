@@ -1,0 +1,156 @@
+"""The player: it does one step of a session, and yields the step once it holds."""
+
+import re
+import time
+
+from classroom import kernel
+from classroom.terminal import PATIENCE, Breakdown, Terminal, wait_until
+
+QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
+
+
+class Mismatch(AssertionError):
+    """The server did something else than the session says, or nothing.
+
+    The message says what was expected, what came, what each terminal shows, and the server's log.
+    """
+
+
+class Play:
+    """The playing of sessions against one server."""
+
+    def __init__(self, server, nc):
+        """`server` is a classroom.terminal.Server, `nc` the words of the command that starts nc."""
+        self.server = server
+        self.nc = nc
+        self.terminals = {}  # by their letters
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for terminal in self.terminals.values():
+            terminal.close()
+
+    def steps(self, steps, before=lambda step: None):
+        """Call `before(step)`, do the step, and yield it once it holds; then the next one.
+
+        Raises Mismatch for the first step that does not hold, Breakdown if the server or nc broke.
+        """
+        for step in steps:
+            before(step)
+            try:
+                self._do(step)
+            except Mismatch as mismatch:
+                if not self.server.alive():
+                    raise Breakdown(self._report(step, "the server has ended")) from mismatch
+                raise Mismatch(self._report(step, mismatch)) from None
+            yield step
+        for terminal in self.terminals.values():
+            terminal.read()
+            if terminal.unseen:
+                raise Mismatch(self._report(steps[-1], f"then {self._shown(terminal)}"))
+
+    def run(self, steps):
+        """Do all steps; see `steps`."""
+        for _ in self.steps(steps):
+            pass
+
+    def _do(self, step):
+        match step.action:
+            case "connects":
+                self._connect(step.terminal)
+            case "types":
+                self._type(step.terminal, step.text)
+            case "shows":
+                self._expect_line(self.terminals[step.terminal], step.text)
+            case "waits":
+                self._expect_silence(self.terminals[step.terminal])
+            case "leaves":
+                self._leave(self.terminals[step.terminal])
+            case "is closed":
+                self._expect_close(self.terminals[step.terminal])
+
+    def _connect(self, name):
+        terminal = self.terminals[name] = Terminal(name, self.server.port, self.nc)
+        # Who is connected first is accepted first; an nc that was only started might be second.
+        wait_until(lambda: terminal.connected() or not terminal.child.isalive(), PATIENCE)
+        if not terminal.connected():
+            raise Mismatch(f"{name} could not connect")
+
+    def _type(self, name, text):
+        if name not in self.terminals or self.terminals[name].left:
+            self._connect(name)
+        terminal = self.terminals[name]
+        if terminal.ended:
+            raise Mismatch(f"the server has closed {name}'s connection")
+        terminal.type(text)
+        if not wait_until(terminal.delivered, PATIENCE):
+            raise Breakdown(f"what {name} typed did not reach the server's machine")
+
+    def _expect_line(self, terminal, text):
+        expected = text.encode()
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            terminal.read(seconds=0.01)
+            line, line_end, rest = terminal.unseen.partition(b"\n")
+            line = line.removesuffix(b"\r")
+            if terminal.unseen and line == expected:
+                # A reply without a line end (v0.4) is whole, too. Should more than the end come
+                # later, then it is unseen, and the next look at this terminal finds it.
+                terminal.unseen, terminal.line_open = rest, not line_end
+                terminal.unanswered = max(0, terminal.unanswered - 1)
+                return
+            if line_end or not expected.startswith(line):
+                break
+            if kernel.LINUX and not terminal.unseen and self.server.is_silent(terminal):
+                break
+        raise Mismatch(self._shown(terminal))
+
+    def _expect_silence(self, terminal):
+        def settled():
+            terminal.read()
+            return terminal.unseen or self.server.holds_unread(terminal)
+
+        if not kernel.LINUX:
+            terminal.read(seconds=QUIET)
+        elif not wait_until(settled, PATIENCE):
+            raise Mismatch(
+                f"{terminal.name} got no answer, but its line does not wait in the kernel either: "
+                "the server has read it, or does not come to rest"
+            )
+        if terminal.unseen:
+            raise Mismatch(self._shown(terminal))
+
+    def _leave(self, terminal):
+        terminal.press_ctrl_c()
+        terminal.left = True
+        self._expect_no_more(terminal)
+
+    def _expect_close(self, terminal):
+        if not wait_until(terminal.closed_by_server, PATIENCE):
+            raise Mismatch(f"the server has not closed {terminal.name}'s connection")
+        self._expect_no_more(terminal)
+        terminal.left = True
+        terminal.close()
+
+    def _expect_no_more(self, terminal):
+        """Refuse what the server sent unasked; an nc that ends may say a word of its own."""
+        if not re.fullmatch(rb"\s*(Ncat: .*\s*)?", terminal.unseen):
+            raise Mismatch(f"before that, {self._shown(terminal)}")
+        terminal.unseen = b""
+
+    @staticmethod
+    def _shown(terminal):
+        if not terminal.unseen:
+            return f"{terminal.name} shows nothing"
+        return f"{terminal.name} shows {terminal.unseen.decode(errors='backslashreplace')!r}"
+
+    def _report(self, step, what):
+        parts = [f"{step.place}: {step.line}", f"  but {what}"]
+        for name, terminal in self.terminals.items():
+            parts.append(f"terminal {name}:")
+            parts += [f"  {line}" for line in terminal.text().splitlines()]
+        parts.append("the server's log:")
+        parts += [f"  {line}" for line in self.server.log().splitlines()]
+        return "\n".join(parts)

@@ -1,0 +1,200 @@
+"""A terminal with nc in it, and a server, each under pexpect on a pty of its own.
+
+The pty is also what ends them: when the program that holds it dies, however it dies,
+the kernel hangs up on them.
+"""
+
+import functools
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import termios
+import time
+from pathlib import Path
+
+import pexpect
+
+from classroom import kernel
+
+NC_OF_OURS = [sys.executable, str(Path(__file__).resolve().parents[1] / "nc.py")]
+PATIENCE = 5  # seconds: how long we wait for what must come
+
+
+class Breakdown(Exception):
+    """Something broke that has nothing to do with what a server answers."""
+
+
+def find_nc():
+    """Return the command that starts nc, as a list of words."""
+    return ["nc"] if shutil.which("nc") else NC_OF_OURS
+
+
+def wait_until(condition, seconds=PATIENCE):
+    """Return the first true value of `condition()`, or its last one after `seconds`.
+
+    It looks again and again: neither the kernel nor a log file tells us when it changes.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return value
+
+
+def spawn(words):
+    """Start a command on a pty that shows its bytes as they are and echoes nothing."""
+    try:
+        child = pexpect.spawn(words[0], words[1:], echo=False)
+    except pexpect.ExceptionPexpect as error:
+        raise Breakdown(f"cannot start {words[0]}: {error}") from error
+    child.delaybeforesend = None
+    child.ptyproc.delayafterclose = 0
+    child.ptyproc.delayafterterminate = 0.02
+    attributes = termios.tcgetattr(child.child_fd)
+    attributes[1] &= ~termios.OPOST  # or the pty turns \n into \r\n
+    termios.tcsetattr(child.child_fd, termios.TCSANOW, attributes)
+    return child
+
+
+def end(child):
+    """End a command at once, whatever it is doing."""
+    if child.isalive():
+        child.kill(signal.SIGKILL)
+        child.wait()
+    child.close()
+
+
+def child_at_rest(child):
+    return not child.isalive() or kernel.at_rest(child.pid)
+
+
+class Terminal:
+    """A window in which a student has typed `nc 127.0.0.1 PORT`."""
+
+    def __init__(self, name, port, nc):
+        self.name = name
+        self.port = port
+        self.screen = []  # what one would see: ("typed" or "shown", text), in order
+        self.unseen = b""  # what nc has shown and nobody has looked at yet
+        self.typed = 0  # bytes
+        self.unanswered = 0  # lines that were typed and not answered yet
+        self.line_open = False  # the last line came without its end, which may still come
+        self.ended = False  # nc has
+        self.left = False  # as its session has it
+        self.child = spawn([*nc, "127.0.0.1", str(port)])
+
+    def connection(self):
+        """Return nc's connection as the kernel sees it, or None."""
+        return None if self.ended else kernel.connection(self.child.pid, self.port)
+
+    def connected(self):
+        found = self.connection()
+        return found is not None and found.state == kernel.ESTABLISHED
+
+    def closed_by_server(self):
+        """Say whether the server has ended the connection. Some nc end then, others stay."""
+        self.read()
+        found = self.connection()
+        return self.ended or found is None or found.state == kernel.CLOSE_WAIT
+
+    def type(self, text):
+        """Type `text` and Enter."""
+        line = f"{text}\n".encode()
+        self.child.send(line)
+        self.typed += len(line)
+        self.unanswered += 1
+        self.screen.append(("typed", f"{text}\n"))
+
+    def delivered(self):
+        """Say whether all that was typed has reached the server's kernel, if one can know."""
+        found = self.connection()
+        if found is None or found.received is None or found.state != kernel.ESTABLISHED:
+            return True
+        return found.received >= self.typed
+
+    def read(self, seconds=0):
+        """Take in what nc shows within `seconds`; return as soon as there is something."""
+        if self.ended:
+            return
+        try:
+            shown = self.child.read_nonblocking(65536, seconds)
+        except pexpect.TIMEOUT:
+            return
+        except pexpect.EOF:
+            self.ended = True
+            return
+        self.unseen += shown
+        if self.line_open:
+            self.unseen = self.unseen.removeprefix(b"\r").removeprefix(b"\n")
+            self.line_open = False
+        self.screen.append(("shown", shown.decode(errors="backslashreplace")))
+
+    def text(self):
+        """Return all that stands in the window."""
+        return "".join(text for _, text in self.screen)
+
+    def press_ctrl_c(self):
+        """End nc as a student does, and take in what it still shows."""
+        self.child.sendintr()
+        if not wait_until(self._read_to_the_end):
+            raise Breakdown(f"Ctrl-C does not end {self.name}'s nc")
+
+    def _read_to_the_end(self):
+        self.read()
+        return self.ended
+
+    def close(self):
+        end(self.child)
+        self.ended = True
+
+
+class Server:
+    """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
+
+    def __init__(self, words):
+        """Start the command `words`; it becomes ready while the caller does something else."""
+        self.words = words
+        # Its log goes to a file: a pty that nobody reads would block the server in the end.
+        self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by close)
+        self.child = spawn(["/bin/sh", "-c", 'exec "$@" >"$0" 2>&1', self._log.name, *words])
+
+    @functools.cached_property
+    def port(self):
+        """The port that it listens on. Waits for it; raises Breakdown if it ends instead."""
+        wait_until(lambda: self._listening() or not self.alive())
+        if match := self._listening():
+            return int(match[1])
+        raise Breakdown(f"{' '.join(self.words)} does not listen; it says: {self.log().strip()!r}")
+
+    def _listening(self):
+        return re.search(r"listening on \S+:(\d+)\n", self.log())
+
+    def log(self):
+        """Return all that the server has written, to standard output and standard error."""
+        return Path(self._log.name).read_text(errors="backslashreplace")
+
+    def alive(self):
+        return self.child.isalive()
+
+    def holds_unread(self, terminal):
+        """Say whether the server is at rest while the terminal's open line lies unread. Linux only.
+
+        A terminal without an open line cannot have one there; for it the rest alone must do.
+        """
+        found = kernel.at_rest(self.child.pid, terminal.connection)
+        return bool(found) and bool(found.unread or not terminal.unanswered)
+
+    def is_silent(self, terminal):
+        """Say whether all that the server has to say to the terminal is shown there. Linux only.
+
+        The server is at rest; after that nc is at rest; and after that nothing was shown.
+        """
+        if all(child_at_rest(child) for child in (self.child, terminal.child)):
+            terminal.read()
+            return not terminal.unseen
+        return False
+
+    def close(self):
+        end(self.child)
+        self._log.close()
