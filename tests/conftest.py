@@ -1,0 +1,243 @@
+"""The suite's options, its fixtures, and the table of behaviours and stages that it prints.
+
+A behaviour is a test with the mark `behaviour`. It runs on every stage. From its first stage to
+its last it must pass; on every other stage it must fail, and for one reason only: the server
+answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
+"""
+
+import re
+import select
+import shlex
+import socket
+import statistics
+import struct
+import sys
+import time
+
+import pytest
+from classroom import kernel
+from classroom.course import stages
+from classroom.play import Mismatch, Play
+from classroom.session import parse
+from classroom.terminal import Server, find_nc
+
+outcomes = {}  # from a behaviour's text to {the stage's name: "yes", "no" or "FAILED"}
+durations = []  # of the sessions that were played, in seconds
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("classroom")
+    group.addoption("--stage", action="append", help="a stage to test, v0.3 for example")
+    group.addoption("--nc", help="the command that starts nc, with its options")
+
+
+def pytest_configure(config):
+    """Learn which stages and which nc to use, and stop at once if they are not there."""
+    here = {stage.name: stage for stage in stages()}
+    wanted = config.getoption("stage") or list(here)
+    if unknown := [name for name in wanted if name not in here]:
+        raise pytest.UsageError(f"no stage {unknown[0]} here; there is {', '.join(here)}")
+    config.stages = [here[name] for name in here if name in wanted]
+    option = config.getoption("nc")
+    config.nc = shlex.split(option) if option else find_nc()
+
+
+def pytest_report_header(config):
+    return f"stages: {' '.join(stage.name for stage in config.stages)}; nc: {' '.join(config.nc)}"
+
+
+def pytest_generate_tests(metafunc):
+    """Run what needs a session on every session, and what needs a stage on every stage.
+
+    A behaviour is a strict expected failure on the stages that must not show it.
+    """
+    if "session" in metafunc.fixturenames:
+        sessions = [
+            (stage, steps) for stage in metafunc.config.stages for steps in stage.sessions()
+        ]
+        ids = [steps[0].place for _, steps in sessions]
+        metafunc.parametrize(("stage", "session"), sessions, ids=ids)
+        return
+    if "stage" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("behaviour")
+    only = metafunc.definition.get_closest_marker("stages")
+    expected_failure = pytest.mark.xfail(raises=Mismatch, reason="not in this stage", strict=True)
+    metafunc.parametrize(
+        "stage",
+        [
+            pytest.param(
+                stage,
+                id=stage.name,
+                marks=[expected_failure] if mark and not shows(mark, stage.name) else [],
+            )
+            for stage in metafunc.config.stages
+            if not only or shows(only, stage.name)
+        ],
+    )
+
+
+def shows(mark, stage_name):
+    """Say whether the stage must show the behaviour. The names sort as they should: v0.1 … v0.6."""
+    return mark.kwargs.get("since", "") <= stage_name <= mark.kwargs.get("until", "v1")
+
+
+@pytest.fixture
+def nc(request):
+    return request.config.nc
+
+
+@pytest.fixture(scope="session")
+def spares():
+    """A server of each stage that was started ahead, so that the next test need not wait for it."""
+    spares = {}
+    yield spares
+    for server in spares.values():
+        server.close()
+
+
+@pytest.fixture
+def start_server(stage, spares):
+    """Return a function that starts the stage's server, with further options if given."""
+    words = [sys.executable, str(stage.server), "--port", "0"]
+    servers = []
+
+    def start(*options):
+        if options:
+            server = Server([*words, *options])
+        else:
+            server = spares.pop(stage.name, None) or Server(words)
+            spares[stage.name] = Server(words)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def server(start_server):
+    return start_server()
+
+
+@pytest.fixture
+def play(server, nc):
+    """Return a function that plays a session, given as text or as steps, on the test's server."""
+
+    def run(session):
+        steps = parse(session) if isinstance(session, str) else session
+        begin = time.perf_counter()
+        with Play(server, nc) as player:
+            player.run(steps)
+        durations.append(time.perf_counter() - begin)
+
+    return run
+
+
+class Client:
+    """A plain socket to a server, for bytes that cannot be typed."""
+
+    def __init__(self, server):
+        self.server = server
+        self.socket = socket.create_connection(("127.0.0.1", server.port))
+        self.port = self.socket.getsockname()[1]
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def expect(self, pattern):
+        """Read until what came matches the regular expression `pattern` (bytes) as a whole.
+
+        An empty pattern expects the end of the connection. Raises Mismatch when something else
+        came, or nothing and the server is at rest.
+        """
+        received, more = b"", True
+        while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
+            if self._readable(0.01 if kernel.LINUX else 1):
+                more = self.socket.recv(65536)
+                received += more
+            elif not kernel.LINUX or (
+                kernel.at_rest(self.server.child.pid) and not self._readable(0)
+            ):
+                break
+        if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
+            raise Mismatch(f"expected {pattern!r}, got {received!r}")
+
+    def _readable(self, seconds):
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def close(self):
+        self.socket.close()
+
+    def reset(self):
+        """Close so that the other end gets a reset instead of a polite goodbye."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+@pytest.fixture
+def connect(server):
+    """Return a function that connects a Client."""
+    clients = []
+
+    def connect(to=server):
+        clients.append(Client(to))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def answer(stage):
+    """What the stage answers to a message that is no request: to "hello", say."""
+
+    def answer(message):
+        if stage.name < "v0.4":
+            return message
+        if stage.name < "v0.5":
+            return (
+                "{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'play basketball'}"
+            )
+        return "data no found"
+
+    return answer
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    mark = item.get_closest_marker("behaviour")
+    if mark and (report.when == "call" or report.failed):
+        outcome = "FAILED" if report.failed else "no" if hasattr(report, "wasxfail") else "yes"
+        stage_name = item.callspec.params["stage"].name
+        row = outcomes.setdefault(mark.args[0], {})
+        if row.get(stage_name) != "FAILED":
+            row[stage_name] = outcome
+    return report
+
+
+def table(rows, names):
+    """Return the lines of a table in Markdown: a row a behaviour, a column a stage."""
+    width = max(map(len, rows))
+    marks = {"yes": "yes", "no": "–", "FAILED": "FAILED"}
+    lines = [
+        "| " + " | ".join(["behaviour".ljust(width), *names]) + " |",
+        "| " + " | ".join(["-" * width, *(":--:" for _ in names)]) + " |",
+    ]
+    for text, row in rows.items():
+        cells = [marks[row[name]].center(4) if name in row else "    " for name in names]
+        lines.append("| " + " | ".join([text.ljust(width), *cells]) + " |")
+    return lines
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if outcomes:
+        terminalreporter.section("behaviours and stages")
+        for line in table(outcomes, [stage.name for stage in config.stages]):
+            terminalreporter.write_line(line)
+    if durations:
+        median = statistics.median(durations) * 1000
+        terminalreporter.write_line(f"{len(durations)} sessions, {median:.0f} ms at the median")

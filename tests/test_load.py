@@ -1,0 +1,88 @@
+"""Crowds of clients. They are plain sockets: hundreds of nc would measure nc."""
+
+import resource
+import selectors
+import socket
+import statistics
+import time
+
+import psutil
+import pytest
+from classroom.terminal import wait_until
+
+CROWD, IDLERS = 200, 1000
+
+
+@pytest.fixture
+def many_files():
+    """Allow this process, and the servers that it starts, a file for each connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = max(soft, min(IDLERS + 200, hard) if hard != resource.RLIM_INFINITY else IDLERS + 200)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def crowd():
+    """A list for connected sockets; they are closed with the test."""
+    clients = []
+    yield clients
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.stages(since="v0.3")
+def test_a_crowd_is_answered_at_once(server, crowd):
+    """200 clients connect and speak at once; each has its first answer within half a second."""
+    waiting = selectors.DefaultSelector()
+    begin = time.perf_counter()
+    for _ in range(CROWD):
+        client = socket.socket()
+        crowd.append(client)
+        client.setblocking(False)
+        client.connect_ex(("127.0.0.1", server.port))
+        waiting.register(client, selectors.EVENT_WRITE)
+    last = begin
+    while waiting.get_map() and (ready := waiting.select(5)):
+        for key, events in ready:
+            if events == selectors.EVENT_WRITE:  # connected
+                key.fileobj.send(b"hello\n")
+                waiting.modify(key.fileobj, selectors.EVENT_READ)
+            else:
+                assert key.fileobj.recv(1024)
+                waiting.unregister(key.fileobj)
+                last = time.perf_counter()
+    assert not waiting.get_map(), "somebody got no answer"
+    assert last - begin < 0.5
+
+
+def round_trip(client):
+    """Return the median time of an answer, in seconds."""
+    seconds = []
+    for _ in range(50):
+        begin = time.perf_counter()
+        client.send(b"hello\n")
+        client.recv(1024)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+@pytest.mark.stages(since="v0.3")
+def test_idle_clients_slow_nobody(many_files, start_server, crowd):
+    """One client's answer is as quick beside 1,000 idle ones, and they leave nothing behind."""
+    server = start_server("--timeout", "60")  # not one that was started before many_files
+    process = psutil.Process(server.child.pid)
+    alone = socket.create_connection(("127.0.0.1", server.port))
+    crowd.append(alone)
+    before = round_trip(alone)
+    files = process.num_fds()
+    crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(IDLERS)]
+    last = socket.create_connection(("127.0.0.1", server.port))
+    crowd.append(last)
+    # Three times is far more than noise, and far less than any work for each idle client.
+    assert round_trip(last) < 3 * before + 0.001
+    assert process.num_threads() == IDLERS + 3
+    for client in crowd[1:]:
+        client.close()
+    assert wait_until(lambda: process.num_threads() == 2 and process.num_fds() == files)

@@ -1,0 +1,142 @@
+"""The notation of sessions and the player: what they refuse, and how they say it."""
+
+import re
+import sys
+
+import pytest
+from classroom.play import Breakdown, Mismatch, Play
+from classroom.session import SessionError, parse, sessions_of
+from classroom.terminal import Server, find_nc
+
+# Servers that are wrong on purpose. Each handles one client, as `reply` says.
+WRONG = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+client, _ = listener.accept()
+while data := client.recv(1024):
+    {reply}
+"""
+
+
+def play(reply, text):
+    """Play the session `text` on a server that does `reply` with each message."""
+    server = Server([sys.executable, "-c", WRONG.format(reply=reply)])
+    try:
+        with Play(server, find_nc()) as player:
+            player.run(parse(text))
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("A> x\nA< x\na> y", r"session:3: cannot read 'a> y'; a line is A> text"),
+        ("A> x\nA < x", r"session:2: cannot read 'A < x'"),
+        ("A> x\nA<x", r"session:2: cannot read 'A<x'"),
+        ("#remark\nA> x", r"session:1: cannot read '#remark'"),
+        ("A< x", r"session:1: A is not connected"),
+        ("A> x\nA< x\nA leaves\nA waits", r"session:4: A is not connected"),
+        ("A connects\nA connects\nA is closed", r"session:2: A is connected already"),
+        ("A> x\nA< x\nA> y\nA waits", r"session:4: nothing ends this wait; let a line A< "),
+        ("A> x\nA leaves", r"session:1: this session checks nothing"),
+        ("", r"session:1: this session checks nothing"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(text, problem):
+    with pytest.raises(SessionError, match=f"^{re.escape(problem)}"):
+        parse(text)
+
+
+def test_every_kind_of_line_is_read():
+    lines = ["# why", "A connects", "A> hi there", "A< hi", "A>", "A<", "A waits", "A is closed"]
+    lines += ["B> x", "B leaves"]
+    steps = parse("\n".join(lines))
+    assert [step.line for step in steps] == lines
+    assert [(step.action, step.terminal, step.text) for step in steps] == [
+        ("remark", "", "why"),
+        ("connects", "A", ""),
+        ("types", "A", "hi there"),
+        ("shows", "A", "hi"),
+        ("types", "A", ""),
+        ("shows", "A", ""),
+        ("waits", "A", ""),
+        ("is closed", "A", ""),
+        ("types", "B", "x"),
+        ("leaves", "B", ""),
+    ]
+
+
+def test_sessions_are_found_in_markdown_with_their_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lesson = tmp_path / "lesson.md"
+    lesson.write_text(
+        "text\n\n```session\nA> x\nA< x\n```\n\n```sh\nls\n```\n\n```session\nB< y\n```"
+    )
+    sessions = sessions_of(lesson)
+    assert [step.place for step in next(sessions)] == ["lesson.md:4", "lesson.md:5"]
+    with pytest.raises(SessionError, match=r"^lesson\.md:13: B is not connected"):
+        next(sessions)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "problem"),
+    [
+        ("client.sendall(data.upper())", "A> x\nA< x", r"session:2: A< x\n  but A shows 'X\\n'"),
+        (
+            "client.sendall(data + data)",
+            "A> x\nA< x",
+            r"session:2: A< x\n  but then A shows 'x\\n'",
+        ),
+        ("client.sendall(b'xy\\n')", "A> x\nA< x", r"session:2: A< x\n  but A shows 'xy\\n'"),
+        ("pass", "A> x\nA< x", r"session:2: A< x\n  but A shows nothing"),
+        (
+            "client.sendall(data)",
+            "A> x\nA waits\nA< x",
+            r"session:2: A waits\n  but A shows 'x\\n'",
+        ),
+        ("pass", "A> x\nA waits\nA< x", r"session:2: A waits\n  but A got no answer, but its line"),
+        ("time.sleep(60)", "A> x\nA< x\nA> y\nA< y", r"session:2: A< x\n  but A shows nothing"),
+        ("client.close(); break", "A> x\nA< x", r"session:2: A< x\n  but .*ended"),
+        (
+            "client.sendall(data)",
+            "A> x\nA leaves\nB> y\nB< y",
+            r"session:2: A leaves\n  but before",
+        ),
+        ("client.sendall(data)", "A> x\nA< x\nA is closed", r"session:3: A is closed\n  but the"),
+    ],
+)
+def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
+    monkeypatch.setattr("classroom.play.PATIENCE", 0.5)
+    with pytest.raises((Mismatch, Breakdown), match=problem) as caught:
+        play(reply, text)
+    report = str(caught.value)
+    assert "terminal A:\n  x\n" in report
+    assert "the server's log:\n  listening on 127.0.0.1:" in report
+
+
+def test_a_server_that_ends_is_a_breakdown_and_no_mismatch():
+    with pytest.raises(Breakdown, match="the server has ended"):
+        play("sys.exit('oh no')", "A> x\nA< x")
+
+
+def test_a_server_that_never_listens_is_a_breakdown():
+    server = Server([sys.executable, "-c", "print('no port today')"])
+    with pytest.raises(Breakdown, match="does not listen; it says: 'no port today'"):
+        _ = server.port
+    server.close()
+
+
+def test_a_missing_nc_is_a_breakdown():
+    server = Server([sys.executable, "-c", WRONG.format(reply="pass")])
+    with Play(server, ["no-such-nc"]) as player, pytest.raises(Breakdown, match="no-such-nc"):
+        player.run(parse("A> x\nA< x"))
+    server.close()
+
+
+def test_a_wrong_nc_is_told():
+    server = Server([sys.executable, "-c", WRONG.format(reply="pass")])
+    with Play(server, ["false"]) as player, pytest.raises(Mismatch, match="could not connect"):
+        player.run(parse("A> x\nA< x"))
+    server.close()
