@@ -136,7 +136,7 @@ class Play:
 
     def _expect_no_more(self, terminal):
         """Refuse what the server sent unasked; an nc that ends may say a word of its own."""
-        if not re.fullmatch(rb"\s*(Ncat: .*\s*)?", terminal.unseen):
+        if not re.fullmatch(rb"\s*((Ncat|nc|nc\.py): .*\s*)?", terminal.unseen):
             raise Mismatch(f"before that, {self._shown(terminal)}")
         terminal.unseen = b""
 
