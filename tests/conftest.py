@@ -154,15 +154,19 @@ class Client:
         """
         received, more = b"", True
         while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
-            if self._readable(0.01 if kernel.LINUX else 1):
-                more = self.socket.recv(65536)
-                received += more
-            elif not kernel.LINUX or (
-                kernel.at_rest(self.server.child.pid) and not self._readable(0)
-            ):
+            if not self.wait():
                 break
+            more = self.socket.recv(65536)
+            received += more
         if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
             raise Mismatch(f"expected {pattern!r}, got {received!r}")
+
+    def wait(self):
+        """Wait for something to read; return False if the server is at rest and nothing came."""
+        while not self._readable(0.01 if kernel.LINUX else 1):
+            if not kernel.LINUX or kernel.at_rest(self.server.child.pid):
+                return self._readable(0)
+        return True
 
     def _readable(self, seconds):
         return bool(select.select([self.socket], [], [], seconds)[0])

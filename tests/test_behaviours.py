@@ -263,7 +263,7 @@ def test_nothing_left_behind(connect, server):
 @behaviour("anything is answered with the whole list and no line end", since="v0.4", until="v0.4")
 def test_whole_list(connect):
     client = connect()
-    for message in (b"hello\n", b"\xff\n", b"GET/task_01/status\n"):
+    for message in (b"x" * 1024, b"hello\n", b"\xff\n", b"GET/task_01/status\n"):
         client.send(message)
         client.expect(re.escape(WHOLE_LIST))
 
@@ -276,6 +276,13 @@ def test_get(play):
         A> GET/task_03/status
         A< play basketball
     """)
+
+
+@behaviour("a request may be 1,024 bytes long", since="v0.5")
+def test_long_request(connect):
+    client = connect()
+    client.send(b"GET/task_01/".ljust(1023, b"x") + b"\n")
+    client.expect(rb"see someone\r\n")
 
 
 @behaviour("GET of an unknown task says so", since="v0.5")
@@ -467,4 +474,4 @@ def test_port_is_free_again(server, connect, start_server):
     server.child.sendintr()  # the server closes first: its end stays behind in TIME_WAIT
     assert client.socket.recv(1024) == b""
     client.close()
-    start_server("--port", str(server.port))
+    assert start_server("--port", str(server.port)).port == server.port

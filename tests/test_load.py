@@ -1,14 +1,16 @@
 """Crowds of clients. They are plain sockets: hundreds of nc would measure nc."""
 
+import contextlib
 import resource
 import selectors
 import socket
 import statistics
+import sys
 import time
 
 import psutil
 import pytest
-from classroom.terminal import wait_until
+from classroom.terminal import Server, wait_until
 
 CROWD, IDLERS = 200, 1000
 
@@ -86,3 +88,20 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
     for client in crowd[1:]:
         client.close()
     assert wait_until(lambda: process.num_threads() == 2 and process.num_fds() == files)
+
+
+@pytest.mark.stages(since="v0.3")
+def test_out_of_files(stage, crowd):
+    """A server that may open no more files ends with one line, though its clients are connected.
+
+    It is a limit of the design that a lesson tells of, not a virtue.
+    """
+    words = [sys.executable, str(stage.server), "--port", "0"]
+    with contextlib.closing(
+        Server(["/bin/sh", "-c", 'ulimit -n 32; exec "$@"', "sh", *words])
+    ) as server:
+        crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        assert wait_until(lambda: not server.alive())
+        assert server.child.exitstatus == 1
+        assert "Traceback" not in server.log()
+        assert "Too many open files; try another" in server.log()

@@ -45,7 +45,7 @@ def wait_until(condition, seconds=PATIENCE):
 def spawn(words):
     """Start a command on a pty that shows its bytes as they are and echoes nothing."""
     try:
-        child = pexpect.spawn(words[0], words[1:], echo=False)
+        child = pexpect.spawn(words[0], words[1:], echo=False, preexec_fn=_restore_signals)
     except pexpect.ExceptionPexpect as error:
         raise Breakdown(f"cannot start {words[0]}: {error}") from error
     child.delaybeforesend = None
@@ -55,6 +55,12 @@ def spawn(words):
     attributes[1] &= ~termios.OPOST  # or the pty turns \n into \r\n
     termios.tcsetattr(child.child_fd, termios.TCSANOW, attributes)
     return child
+
+
+def _restore_signals():
+    """Let Ctrl-C and a hang-up end the child; a job in the background has them ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def end(child):
