@@ -23,10 +23,7 @@ class SimpleSocketServer:
         while True:
             client, address = self.sock.accept()
             client.settimeout(self.timeout)
-            # daemon: a thread that waits for its client must not keep the process alive.
-            threading.Thread(
-                target=self.handle_client_request, args=(client, address), daemon=True
-            ).start()
+            threading.Thread(target=self.handle_client_request, args=(client, address)).start()
 
     def handle_client_request(self, client, address):
         logging.info("%s:%d connected", *address)
