@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from classroom.session import sessions_of
+from classroom.session import SessionError, sessions_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = "simpleSocketServer.py"
@@ -49,7 +49,7 @@ class Stage:
         first_line = self.lesson.read_text(encoding="utf-8").partition("\n")[0]
         match = re.fullmatch(r"# (v0\.\d+): (.+)", first_line)
         if not match:
-            raise ValueError(f"{self.lesson}:1: expected a heading like '# v0.2: title'")
+            raise SessionError(f"{self.lesson}:1: expected a heading like '# v0.2: title'")
         return match.groups()
 
 

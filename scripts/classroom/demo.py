@@ -106,7 +106,10 @@ def parse_arguments():
 
 def main():
     """Run ./scripts/demo; exit with 1 if a session does not go as its lesson says."""
-    options = parse_arguments()
+    try:
+        options = parse_arguments()
+    except SessionError as problem:
+        sys.exit(f"demo: {problem}")
     plain = options.plain or not sys.stdout.isatty()
 
     def pause(step):
