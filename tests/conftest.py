@@ -66,7 +66,6 @@ def pytest_generate_tests(metafunc):
     if "stage" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("behaviour")
-    only = metafunc.definition.get_closest_marker("stages")
     expected_failure = pytest.mark.xfail(raises=Mismatch, reason="not in this stage", strict=True)
     metafunc.parametrize(
         "stage",
@@ -77,9 +76,20 @@ def pytest_generate_tests(metafunc):
                 marks=[expected_failure] if mark and not shows(mark, stage.name) else [],
             )
             for stage in metafunc.config.stages
-            if not only or shows(only, stage.name)
         ],
     )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked to run on other stages only."""
+    out = [
+        item
+        for item in items
+        for mark in item.iter_markers("stages")
+        if not shows(mark, item.callspec.params["stage"].name)
+    ]
+    config.hook.pytest_deselected(items=out)
+    items[:] = [item for item in items if item not in out]
 
 
 def shows(mark, stage_name):
