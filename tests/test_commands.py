@@ -156,7 +156,7 @@ def test_demo_into_a_pipe():
     assert done.stdout.startswith(f"{FIRST}: ")
     assert "\x1b" not in done.stdout
     for step in stages()[0].sessions()[0]:
-        assert step.text[:20] in done.stdout  # a longer text may be folded
+        assert step.text.partition(" ")[0][:20] in done.stdout  # longer ones may be folded
     assert "nc 127.0.0.1 9000" in done.stdout
 
 
