@@ -1,9 +1,13 @@
-"""The README shows what the suite and the demo show today."""
+"""The README shows what the suite and the demo show today, and lessons show the servers."""
+
+import difflib
+import itertools
 
 import test_behaviours
 from classroom.course import ROOT, stages
 from classroom.demo import draw_sessions
 from conftest import shows, table
+from markdown_it import MarkdownIt
 
 
 def test_table_of_behaviours():
@@ -23,3 +27,25 @@ def test_picture(tmp_path, nc):
     picture = ROOT / "docs" / "pictures" / "blocking-and-threaded.svg"
     again = "./scripts/demo --svg docs/pictures/blocking-and-threaded.svg v0.2 v0.3"
     assert drawn.read_text() == picture.read_text(), f"draw it again: {again}"
+
+
+def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
+    after = stage.server.read_text().splitlines()
+    shown = []
+    for one, next_one in itertools.pairwise(stages()):
+        if next_one == stage:
+            before = one.server.read_text().splitlines()
+            _, _, *changes = difflib.unified_diff(before, after, n=1, lineterm="")
+            shown = ["\n".join(changes) + "\n"]
+    assert fences(stage.lesson, "diff") == shown
+
+
+def test_what_a_lesson_quotes_stands_in_the_server(stage):
+    for quoted in fences(stage.lesson, "python"):
+        assert quoted in stage.server.read_text()
+
+
+def fences(page, language):
+    """Return the contents of the fenced blocks of a page that are in this language."""
+    tokens = MarkdownIt().parse(page.read_text(encoding="utf-8"))
+    return [token.content for token in tokens if token.type == "fence" and token.info == language]
