@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -194,7 +195,7 @@ def demo():
     """Return a function that starts the demo on a terminal; afterwards no process may be left."""
     started = []
 
-    def start(*options, columns=100, rows=30):
+    def start(*options, columns=100, rows=30, **further):
         child = pexpect.spawn(
             "./scripts/demo",
             [*options],
@@ -203,6 +204,7 @@ def demo():
             env=os.environ | {"TERM": "xterm-256color"},
             encoding="utf-8",
             timeout=20,
+            **further,
         )
         started.append(child)
         return child
@@ -240,6 +242,22 @@ def test_demo_can_be_left_at_any_time(demo, key):
     child.expect(r"\x1b\[\?1049l")  # back from the alternate screen
     child.expect(pexpect.EOF)
     assert wait_until(lambda: not any(process.is_running() for process in left))
+
+
+def test_demo_ends_with_its_terminal(demo):
+    """Even where hang-ups are ignored, as under nohup."""
+    child = demo("--step", FIRST, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    child.expect(re.escape(stages()[0].title))
+    child.send("\r\r")
+    child.expect("hello")
+    everybody = [psutil.Process(child.pid), *descendants(child)]
+    assert len(everybody) > 2
+    child.ptyproc.fileobj.close()
+    assert wait_until(lambda: not any(is_alive(process) for process in everybody))
+
+
+def is_alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def test_demo_that_goes_wrong_says_so(demo):

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -106,6 +107,8 @@ def parse_arguments():
 
 def main():
     """Run ./scripts/demo; exit with 1 if a session does not go as its lesson says."""
+    # A terminal that is closed ends the demo, even one that was started with hang-ups ignored.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         options = parse_arguments()
     except SessionError as problem:
