@@ -15,12 +15,14 @@ import psutil
 
 LINUX = sys.platform == "linux"
 # The states of a TCP connection by their numbers in the kernel (include/net/tcp_states.h).
-ESTABLISHED, CLOSE_WAIT = 1, 8
+ESTABLISHED, TIME_WAIT, CLOSE_WAIT, LISTEN = 1, 6, 8, 10
 
+# Connections that have ended linger in TIME_WAIT, often by the thousand.
+_STATES = 0xFFFF & ~(1 << TIME_WAIT | 1 << LISTEN)
 # A request to sock_diag(7) for all TCP sockets over IPv4 with their tcp_info: a netlink header,
 # then struct inet_diag_req_v2 with an empty address to match.
 _DUMP = struct.pack("=IHHII", 72, 20, 0x301, 1, 0) + struct.pack(
-    "=BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (2 - 1), 0xFFFFFFFF
+    "=BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (2 - 1), _STATES
 )
 _ERROR, _DONE = 2, 3  # kinds of netlink messages
 _TCP_INFO, _BYTES_RECEIVED = 2, 128  # the attribute, and where in it the field stands
