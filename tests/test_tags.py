@@ -44,11 +44,18 @@ def project(tmp_path):
     return copy(tmp_path / "project")
 
 
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory):
+    """The project in a repository with one commit, to be copied."""
+    folder = copy(tmp_path_factory.mktemp("committed") / "project")
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    commit(folder)
+    return folder
+
+
 @pytest.fixture
-def repository(project):
-    run(project, "git", "init", "--quiet", "--initial-branch", "main")
-    commit(project)
-    return project
+def repository(committed, tmp_path):
+    return shutil.copytree(committed, tmp_path / "project", symlinks=True)
 
 
 def names_of(folder):
