@@ -221,7 +221,7 @@ def descendants(child):
 @pytest.mark.parametrize("size", [(60, 20), (200, 50)])
 def test_demo_on_a_terminal(demo, size):
     child = demo("--fast", FIRST, columns=size[0], rows=size[1])
-    child.expect("The end; q leaves.")
+    child.expect("The end. q leaves")
     child.send("q")
     child.expect("Try it by hand")
     child.expect(pexpect.EOF)

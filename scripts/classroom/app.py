@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, Static
 
-from classroom.demo import Stopped, by_hand, pause_after, stage_set, titled_sessions
+from classroom.demo import Stopped, pause_after, stage_set, titled_sessions
 from classroom.play import Breakdown, Mismatch
 from classroom.screen import letters_of, window
 
@@ -40,7 +40,7 @@ class Demo(App):
     """Plays the sessions in a thread of its own; that thread asks the app to draw each step."""
 
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (90, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-wide")]
     CSS = """
     #title { text-style: bold; padding: 0 1; }
     #panels { height: 2fr; }
@@ -84,7 +84,7 @@ class Demo(App):
         try:
             for stage, title, steps in titled_sessions(self.options.chosen):
                 self.play(stage, title, steps)
-            self.draw(self.show_caption, f"The end; q leaves. {by_hand(self.options.chosen)}")
+            self.draw(self.show_caption, "The end. q leaves, and tells how to try it by hand.")
             while True:
                 self.wait_for_key()
         except Stopped:
