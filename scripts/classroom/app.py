@@ -123,6 +123,8 @@ class Demo(App):
 
     async def set_stage(self, title, letters):
         self.query_one("#title", Static).update(title)
+        self.show_caption("")
+        self.log_panel.show("")
         self.panels = {letter: Panel(letter) for letter in letters}
         row = self.query_one("#panels")
         await row.remove_children()

@@ -57,11 +57,13 @@ def print_sessions(chosen, nc, pause):
         chart = Chart(steps)
         console.print(Rule(title, align="left"), chart.head())
         with stage_set(stage, nc) as player:
+            chart.port = player.server.port
             logged = 0
             for step in player.steps(steps, before=pause):
                 log = player.server.log()
                 console.print(chart.row(step, log[logged:].rstrip("\n")))
-                logged = len(log)
+                if step.action != "remark":  # whose row has no column for the log
+                    logged = len(log)
         console.print()
 
 
@@ -83,7 +85,7 @@ def by_hand(chosen):
     many = "one of these servers" if len(chosen) > 1 else "the server"
     return (
         f"Try it by hand. In one terminal, {many}:\n\n{servers}\n\n"
-        "and in two others:\n\n    nc 127.0.0.1 9000"
+        "and in others:\n\n    nc 127.0.0.1 9000"
     )
 
 

@@ -56,6 +56,7 @@ class Chart:
         """Take the steps that will come. `server` gives the server's log a column, too."""
         self.columns = [*(["server"] if server else []), *letters_of(steps)]
         self.connected = set()
+        self.port = 9000  # that of a server which is started by hand
 
     def head(self):
         """Return the row with the columns' names."""
@@ -67,7 +68,7 @@ class Chart:
             return Text(f"# {step.text}", style="italic cyan")
         text = Text()
         if step.terminal not in self.connected:  # by this line, or implied by it
-            text.append("$ nc 127.0.0.1 9000\n", style="dim")
+            text.append(f"$ nc 127.0.0.1 {self.port}\n", style="dim")
             self.connected.add(step.terminal)
         if step.action in NOTES:
             text.append(NOTES[step.action], style=NOTE)
