@@ -23,7 +23,8 @@ from classroom.terminal import Server, find_nc
 
 # At a tag, one stage stands at the root; what is about all of them and their pages is not there.
 collect_ignore = [] if (ROOT / "stages").exists() else ["test_readme.py", "test_tags.py"]
-outcomes = {}  # from a behaviour's text to {the stage's name: "yes", "no" or "FAILED"}
+# From a behaviour's line and text to {the stage's name: "yes", "no" or "FAILED"}.
+outcomes = {}
 durations = []  # of the sessions that were played, in seconds
 
 
@@ -137,7 +138,7 @@ def server(start_server):
 
 
 @pytest.fixture
-def play(server, nc):
+def play(server, nc, record_property):
     """Return a function that plays a session, given as text or as steps, on the test's server."""
 
     def run(session):
@@ -145,7 +146,7 @@ def play(server, nc):
         begin = time.perf_counter()
         with Play(server, nc) as player:
             player.run(steps)
-        durations.append(time.perf_counter() - begin)
+        record_property("session", time.perf_counter() - begin)
 
     return run
 
@@ -227,15 +228,23 @@ def answer(stage):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
+    """Write into the report which behaviour it is about, and on which stage."""
     report = yield
-    mark = item.get_closest_marker("behaviour")
-    if mark and (report.when == "call" or report.failed):
+    if mark := item.get_closest_marker("behaviour"):
+        report.behaviour = mark.args[0], item.callspec.params["stage"].name
+    return report
+
+
+def pytest_runtest_logreport(report):
+    """Gather the reports. They come from several processes, in any order."""
+    if report.when == "call":
+        durations.extend(value for name, value in report.user_properties if name == "session")
+    if hasattr(report, "behaviour") and (report.when == "call" or report.failed):
+        text, stage_name = report.behaviour
         outcome = "FAILED" if report.failed else "no" if hasattr(report, "wasxfail") else "yes"
-        stage_name = item.callspec.params["stage"].name
-        row = outcomes.setdefault(mark.args[0], {})
+        row = outcomes.setdefault((report.location[1], text), {})
         if row.get(stage_name) != "FAILED":
             row[stage_name] = outcome
-    return report
 
 
 def table(rows, names):
@@ -255,7 +264,8 @@ def table(rows, names):
 def pytest_terminal_summary(terminalreporter, config):
     if outcomes:
         terminalreporter.section("behaviours and stages")
-        for line in table(outcomes, [stage.name for stage in config.stages]):
+        rows = {text: row for (_, text), row in sorted(outcomes.items())}
+        for line in table(rows, [stage.name for stage in config.stages]):
             terminalreporter.write_line(line)
     if durations:
         median = statistics.median(durations) * 1000

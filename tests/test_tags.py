@@ -58,6 +58,19 @@ def repository(committed, tmp_path):
     return shutil.copytree(committed, tmp_path / "project", symlinks=True)
 
 
+@pytest.fixture(scope="session")
+def with_tags(committed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("with_tags") / "project"
+    shutil.copytree(committed, folder, symlinks=True)
+    run(folder, "./scripts/tag")
+    return folder
+
+
+@pytest.fixture
+def tagged(with_tags, tmp_path):
+    return shutil.copytree(with_tags, tmp_path / "project", symlinks=True)
+
+
 def names_of(folder):
     return run(
         folder, "git", "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/tags"
@@ -71,32 +84,29 @@ def test_setup_builds_them(repository):
     assert run(repository, "./scripts/tag", "--check") == ""
 
 
-def test_they_are_a_table_of_contents_and_a_course(repository):
-    run(repository, "./scripts/tag")
-    contents = run(repository, "git", "tag", "-n", "--list", "v0.*").splitlines()
+def test_they_are_a_table_of_contents_and_a_course(tagged):
+    contents = run(tagged, "git", "tag", "-n", "--list", "v0.*").splitlines()
     assert [line.split(maxsplit=1) for line in contents] == [[s.name, s.title] for s in stages()]
-    course = run(repository, "git", "log", "--reverse", "--format=%s|%b", NAMES[-1])
+    course = run(tagged, "git", "log", "--reverse", "--format=%s|%b", NAMES[-1])
     lines = [line for line in course.splitlines() if line]
     assert lines == [f"{s.name}: {s.title}|{s.summary}" for s in stages()]
 
 
-def test_a_tag_is_the_folder_byte_for_byte(repository):
-    run(repository, "./scripts/tag")
+def test_a_tag_is_the_folder_byte_for_byte(tagged):
     for name in NAMES:
         for file in (SERVER, "README.md"):
-            folder = run(repository, "git", "rev-parse", f"HEAD:stages/{name}/{file}")
-            assert run(repository, "git", "rev-parse", f"{name}:{file}") == folder
+            folder = run(tagged, "git", "rev-parse", f"HEAD:stages/{name}/{file}")
+            assert run(tagged, "git", "rev-parse", f"{name}:{file}") == folder
         for entry in BESIDE:
-            main = run(repository, "git", "rev-parse", f"HEAD:{entry}")
-            assert run(repository, "git", "rev-parse", f"{name}:{entry}") == main
-        tree = run(repository, "git", "ls-tree", "--name-only", name).split()
+            main = run(tagged, "git", "rev-parse", f"HEAD:{entry}")
+            assert run(tagged, "git", "rev-parse", f"{name}:{entry}") == main
+        tree = run(tagged, "git", "ls-tree", "--name-only", name).split()
         assert sorted(tree) == sorted([*BESIDE, SERVER, "README.md"])
 
 
-def test_neighbours_differ_in_two_files(repository):
-    run(repository, "./scripts/tag")
+def test_neighbours_differ_in_two_files(tagged):
     for one, next_one in itertools.pairwise(NAMES):
-        changed = run(repository, "git", "diff", "--name-only", one, next_one).split()
+        changed = run(tagged, "git", "diff", "--name-only", one, next_one).split()
         assert changed == ["README.md", SERVER]
 
 
@@ -115,27 +125,25 @@ def test_every_clone_has_the_same_names(tmp_path, repository, monkeypatch):
     assert names_of(repository).count("\n") == len(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_checked_out_tag_runs_and_plays_its_lesson(repository, nc, name):
-    run(repository, "./scripts/tag")
-    run(repository, "git", "checkout", "--quiet", name)
-    for steps in sessions_of(repository / "README.md"):
-        words = [sys.executable, str(repository / SERVER), "--port", "0"]
-        with contextlib.closing(Server(words)) as server, Play(server, nc) as player:
-            player.run(steps)
+def test_a_checked_out_tag_runs_and_plays_its_lesson(tagged, nc):
+    for name in NAMES:
+        run(tagged, "git", "checkout", "--quiet", name)
+        for steps in sessions_of(tagged / "README.md"):
+            words = [sys.executable, str(tagged / SERVER), "--port", "0"]
+            with contextlib.closing(Server(words)) as server, Play(server, nc) as player:
+                player.run(steps)
 
 
-def test_the_commands_know_the_one_stage_of_a_tag(repository):
-    run(repository, "./scripts/tag")
-    run(repository, "git", "checkout", "--quiet", "v0.3")
-    passed = run(repository, "./scripts/test", "-v", "tests/test_lessons.py")
+def test_the_commands_know_the_one_stage_of_a_tag(tagged):
+    run(tagged, "git", "checkout", "--quiet", "v0.3")
+    passed = run(tagged, "./scripts/test", "-v", "-n0", "tests/test_lessons.py")
     assert "[README.md:" in passed
     assert "[v0.3]" in passed
     assert "[v0.2]" not in passed
-    assert run(repository, "git", "status", "--porcelain") == ""
-    said = run(repository, "./scripts/demo", "v0.2", status=2)
+    assert run(tagged, "git", "status", "--porcelain") == ""
+    said = run(tagged, "./scripts/demo", "v0.2", status=2)
     assert said.endswith("error: there is no stage v0.2 here; there is v0.3\n")
-    said = run(repository, "./scripts/tag", status=1)
+    said = run(tagged, "./scripts/tag", status=1)
     assert (
         said == "tag: this commit has no stages/; you are at a tag, 'git switch main' leads back\n"
     )
@@ -162,16 +170,15 @@ def test_check_tells_missing_tags_and_builds_none(repository):
     assert names_of(repository) == ""
 
 
-def test_a_changed_stage_moves_its_tag_and_those_after_it(repository):
-    run(repository, "./scripts/tag")
-    with (repository / "stages" / "v0.3" / SERVER).open("a") as file:
+def test_a_changed_stage_moves_its_tag_and_those_after_it(tagged):
+    with (tagged / "stages" / "v0.3" / SERVER).open("a") as file:
         file.write("# changed\n")
     not_committed = (
         "tag: stages/ has changes that are not committed; the tags go by what is committed\n"
     )
-    assert run(repository, "./scripts/tag", "--check") == not_committed
-    commit(repository)
-    said = run(repository, "./scripts/tag", "--check", status=1)
+    assert run(tagged, "./scripts/tag", "--check") == not_committed
+    commit(tagged)
+    said = run(tagged, "./scripts/tag", "--check", status=1)
     assert said.startswith("tag: not what stages/ holds: v0.3 v0.4 v0.5 v0.6; ")
 
 
@@ -187,13 +194,12 @@ def test_no_branch_no_index_and_no_file_is_touched(repository):
     assert after == before
 
 
-def test_it_works_in_a_shallow_clone_a_detached_head_and_from_another_folder(repository, tmp_path):
-    run(repository, "./scripts/tag")
-    expected = names_of(repository)
+def test_it_works_in_a_shallow_clone_a_detached_head_and_from_another_folder(tagged, tmp_path):
+    expected = names_of(tagged)
     commit_again = ["git", "commit", "--quiet", "--allow-empty", "--message", "more"]
-    run(repository, *commit_again)
+    run(tagged, *commit_again)
     shallow = tmp_path / "shallow"
-    run(tmp_path, "git", "clone", "-q", "--depth=1", "--no-tags", f"file://{repository}", shallow)
+    run(tmp_path, "git", "clone", "-q", "--depth=1", "--no-tags", f"file://{tagged}", shallow)
     run(shallow, "git", "checkout", "--quiet", "--detach")
     run(tmp_path, shallow / "scripts" / "tag")
     assert names_of(shallow) == expected

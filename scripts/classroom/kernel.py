@@ -3,6 +3,7 @@
 Linux tells it all. Elsewhere what cannot be known is None, and who asks must wait a while instead.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -19,12 +20,8 @@ ESTABLISHED, TIME_WAIT, CLOSE_WAIT, LISTEN = 1, 6, 8, 10
 
 # Connections that have ended linger in TIME_WAIT, often by the thousand.
 _STATES = 0xFFFF & ~(1 << TIME_WAIT | 1 << LISTEN)
-# A request to sock_diag(7) for all TCP sockets over IPv4 with their tcp_info: a netlink header,
-# then struct inet_diag_req_v2 with an empty address to match.
-_DUMP = struct.pack("=IHHII", 72, 20, 0x301, 1, 0) + struct.pack(
-    "=BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (2 - 1), _STATES
-)
-_ERROR, _DONE = 2, 3  # kinds of netlink messages
+_SOCK_DIAG = 4  # the netlink protocol, and of netlink(7):
+_REQUEST, _DUMP, _ERROR, _DONE = 0x1, 0x300, 2, 3
 _TCP_INFO, _BYTES_RECEIVED = 2, 128  # the attribute, and where in it the field stands
 
 
@@ -40,24 +37,36 @@ class Connection:
     received: int | None = None  # bytes that arrived in all
 
 
-def connection(pid, port):
-    """Return how the process `pid` is connected to the server on `port`, or None if it is not."""
+def client_port(pid, port):
+    """Return the port from which the process `pid` is connected to `port`, or None if it is not."""
+    if not LINUX:
+        return next((found.laddr.port for found in _connections(pid, port)), None)
+    files = {_link(path) for path in Path(f"/proc/{pid}/fd").glob("*")}
+    for end in _ends():
+        if end.remote == port and f"socket:[{end.inode}]" in files:
+            return end.local
+    return None
+
+
+def connection(pid, client_port, port):
+    """Return the connection of `pid` from `client_port` to `port`, or None if it has ended."""
     if not LINUX:
         states = {psutil.CONN_ESTABLISHED: ESTABLISHED, psutil.CONN_CLOSE_WAIT: CLOSE_WAIT}
-        for found in psutil.Process(pid).net_connections("tcp4"):
-            if found.raddr and found.raddr.port == port:
-                return Connection(found.laddr.port, states.get(found.status, 0))
+        for found in _connections(pid, port):
+            return Connection(client_port, states.get(found.status, 0))
         return None
-    files = {_link(path) for path in Path(f"/proc/{pid}/fd").glob("*")}
-    ends = {(end.local, end.remote): end for end in _ends(port)}
-    for (local, remote), end in ends.items():
-        if remote == port and f"socket:[{end.inode}]" in files:
-            if far_end := ends.get((port, local)):
-                return Connection(
-                    local, end.state, far_end.inode != 0, far_end.unread, far_end.received
-                )
-            return Connection(local, end.state)
+    for end in _ends(client_port, port):
+        for far_end in _ends(port, client_port):
+            return Connection(
+                client_port, end.state, far_end.inode != 0, far_end.unread, far_end.received
+            )
+        return Connection(client_port, end.state)
     return None
+
+
+def _connections(pid, port):
+    connections = psutil.Process(pid).net_connections("tcp4")
+    return [found for found in connections if found.raddr and found.raddr.port == port]
 
 
 class _End(NamedTuple):
@@ -71,10 +80,20 @@ class _End(NamedTuple):
     received: int
 
 
-def _ends(port):
-    """Yield both ends of every IPv4 connection to `port`."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as netlink:  # 4: SOCK_DIAG
-        netlink.send(_DUMP)
+def _ends(local=0, remote=0):
+    """Yield that end of a connection over loopback, if there is one; without ports, all ends.
+
+    The kernel finds one end at once, and walks through a large table for all of them.
+    """
+    address = socket.inet_aton("127.0.0.1") + bytes(12)
+    # A request to sock_diag(7): a netlink header, then struct inet_diag_req_v2.
+    request = struct.pack("=IHHII", 72, 20, _REQUEST | (0 if local else _DUMP), 1, 0)
+    request += struct.pack(
+        "=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), _STATES
+    )
+    request += struct.pack(">HH16s16s4xII", local, remote, address, address, 0xFFFFFFFF, 0xFFFFFFFF)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as netlink:
+        netlink.send(request)
         while True:
             messages = netlink.recv(1 << 20)
             while messages:
@@ -82,15 +101,21 @@ def _ends(port):
                 if kind == _DONE:
                     return
                 if kind == _ERROR:
-                    raise OSError("the kernel does not answer sock_diag requests")
-                local, remote = struct.unpack_from(">HH", messages, 20)
-                if remote and port in (local, remote):
-                    yield _unpack(messages[16:length], local, remote)
+                    (error,) = struct.unpack_from("=i", messages, 16)
+                    if error == -errno.ENOENT:
+                        return
+                    raise OSError(-error, "the kernel does not answer sock_diag requests")
+                end = _unpack(messages[16:length])
+                if 1 << end.state & _STATES:
+                    yield end
+                if local:
+                    return
                 messages = messages[(length + 3) & ~3 :]
 
 
-def _unpack(message, local, remote):
+def _unpack(message):
     """Read struct inet_diag_msg and, of the attributes behind it, struct tcp_info."""
+    local, remote = struct.unpack_from(">HH", message, 4)
     unread, inode = struct.unpack_from("=I8xI", message, 56)
     received, attributes = 0, message[72:]
     while attributes:

@@ -123,6 +123,15 @@ class Play:
             raise Mismatch(self._shown(terminal))
 
     def _leave(self, terminal):
+        def settled():
+            terminal.read()
+            return terminal.unseen or self.server.is_silent(terminal)
+
+        if terminal.unanswered:  # an answer may be on its way, and would race with Ctrl-C
+            if kernel.LINUX:
+                wait_until(settled)
+            else:
+                terminal.read(seconds=QUIET)
         terminal.press_ctrl_c()
         terminal.left = True
         self._expect_no_more(terminal)

@@ -88,11 +88,16 @@ class Terminal:
         self.line_open = False  # the last line came without its end, which may still come
         self.ended = False  # nc has
         self.left = False  # as its session has it
+        self.client_port = None  # from which nc is connected, by which the server's log calls it
         self.child = spawn([*nc, "127.0.0.1", str(port)])
 
     def connection(self):
         """Return nc's connection as the kernel sees it, or None."""
-        return None if self.ended else kernel.connection(self.child.pid, self.port)
+        if self.client_port is None:
+            self.client_port = kernel.client_port(self.child.pid, self.port)
+        if self.ended or self.client_port is None:
+            return None
+        return kernel.connection(self.child.pid, self.client_port, self.port)
 
     def connected(self):
         found = self.connection()
