@@ -133,20 +133,23 @@ def _link(path):
         return None
 
 
-def at_rest(pid, look=lambda: True):
+def at_rest(pid, look=lambda: True, but=()):
     """Return what `look()` sees if all threads of `pid` slept and none ran meanwhile. Linux only.
 
+    `but` are the ids of threads that do not count.
     A program at rest does nothing more by itself until bytes come, or a time that it has set.
     """
-    before = _sleeping_threads(pid)
+    before = _sleeping_threads(pid, but)
     seen = look()
-    return before is not None and _sleeping_threads(pid) == before and seen
+    return before is not None and _sleeping_threads(pid, but) == before and seen
 
 
-def _sleeping_threads(pid):
+def _sleeping_threads(pid, but):
     """Return how often each thread of `pid` was switched, or None if one is not asleep."""
     switches = {}
     for task in Path(f"/proc/{pid}/task").glob("*"):
+        if int(task.name) in but:
+            continue
         try:
             status = (task / "status").read_text()
         except OSError:  # the thread ended meanwhile

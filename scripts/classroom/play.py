@@ -1,10 +1,14 @@
 """The player: it does one step of a session, and yields the step once it holds."""
 
+import contextlib
+import dataclasses
 import re
+import sys
 import time
+from dataclasses import dataclass
 
 from classroom import kernel
-from classroom.terminal import PATIENCE, Breakdown, Terminal, wait_until
+from classroom.terminal import PATIENCE, Breakdown, Server, Terminal, wait_until
 
 QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
 
@@ -14,6 +18,14 @@ class Mismatch(AssertionError):
 
     The message says what was expected, what came, what each terminal shows, and the server's log.
     """
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What there is to see besides the terminals."""
+
+    standings: list  # where the server's threads stand, each a classroom.threads.Standing
+    connections: dict  # from the letter of each terminal to its classroom.kernel.Connection or None
 
 
 class Play:
@@ -56,6 +68,17 @@ class Play:
         for _ in self.steps(steps):
             pass
 
+    def moment(self):
+        """Return the Moment that is now."""
+        letters = {terminal.client_port: name for name, terminal in self.terminals.items()}
+        return Moment(
+            [
+                dataclasses.replace(standing, client=letters.get(standing.client, ""))
+                for standing in self.server.standings()
+            ],
+            {name: terminal.connection() for name, terminal in self.terminals.items()},
+        )
+
     def _do(self, step):
         match step.action:
             case "connects":
@@ -70,6 +93,8 @@ class Play:
                 self._leave(self.terminals[step.terminal])
             case "is closed":
                 self._expect_close(self.terminals[step.terminal])
+            case "stands" if self.server.watched:
+                self._expect_standing(step)
 
     def _connect(self, name):
         terminal = self.terminals[name] = Terminal(name, self.server.port, self.nc)
@@ -143,6 +168,19 @@ class Play:
         terminal.left = True
         terminal.close()
 
+    def _expect_standing(self, step):
+        wanted = step.line.removeprefix("server: ")
+
+        def said():
+            return [str(standing) for standing in self.moment().standings]
+
+        def settled():
+            return self.server.at_rest(said) if kernel.LINUX else wanted in said()
+
+        wait_until(settled)
+        if wanted not in (standings := said()):
+            raise Mismatch(f"the threads are: {'; '.join(standings)}")
+
     def _expect_no_more(self, terminal):
         """Refuse what the server sent unasked; an nc that ends may say a word of its own."""
         if not re.fullmatch(rb"\s*((Ncat|nc|nc\.py): .*\s*)?", terminal.unseen):
@@ -163,3 +201,11 @@ class Play:
         parts.append("the server's log:")
         parts += [f"  {line}" for line in self.server.log().splitlines()]
         return "\n".join(parts)
+
+
+@contextlib.contextmanager
+def stage_set(stage, nc):
+    """Start the stage's server, and give the Play for one session. All ends with the context."""
+    words = [sys.executable, str(stage.server), "--port", "0"]
+    with contextlib.closing(Server(words, watched=True)) as server, Play(server, nc) as player:
+        yield player

@@ -6,9 +6,11 @@
     A waits           A has shown nothing although the server had its chance
     A leaves          A's nc is ended with Ctrl-C
     A is closed       the server ended A's connection
+    server: MainThread in recv for A    a thread of the server stands in this call
     # text            a remark, the demo's caption
 
-A session stands in a fenced block of Markdown whose language is `session`.
+A session stands in a fenced block of Markdown whose language is `session`; outside of a lesson,
+`session v0.5` says for which stage it is.
 """
 
 import os
@@ -27,9 +29,10 @@ LINES = {
     r"(?P<terminal>[A-Z]) waits": "waits",
     r"(?P<terminal>[A-Z]) leaves": "leaves",
     r"(?P<terminal>[A-Z]) is closed": "is closed",
+    r"server: (?P<text>\S+ in (accept|recv|sendall))( for (?P<terminal>[A-Z]))?": "stands",
 }
 ENDS_A_WAIT = {"shows", "leaves", "is closed"}
-CHECKS = {"shows", "waits", "is closed"}
+CHECKS = {"shows", "waits", "is closed", "stands"}
 
 
 class SessionError(ValueError):
@@ -41,8 +44,8 @@ class Step:
     """One line of a session."""
 
     action: str  # one of the values of LINES
-    terminal: str  # a capital letter, or "" for a remark
-    text: str  # what is typed, shown or remarked, without its line end
+    terminal: str  # a capital letter, or "" where the line names none
+    text: str  # what is typed, shown or remarked, or "MainThread in recv"; without its line end
     line: str  # the line as it stands in the lesson
     place: str  # where it stands: "stages/v0.2/README.md:31"
 
@@ -50,7 +53,7 @@ class Step:
 def sessions_of(path):
     """Yield each session of the Markdown file `path` as a list of steps; raise SessionError."""
     for token in MarkdownIt().parse(Path(path).read_text(encoding="utf-8")):
-        if token.type == "fence" and token.info.strip() == "session":
+        if token.type == "fence" and token.info.split()[:1] == ["session"]:
             yield parse(token.content, os.path.relpath(path), first_line=token.map[0] + 2)
 
 
@@ -72,10 +75,11 @@ def _parse_line(line, place):
     for pattern, action in LINES.items():
         if match := re.fullmatch(pattern, line):
             fields = match.groupdict()
-            return Step(action, fields.get("terminal", ""), fields.get("text") or "", line, place)
+            terminal, text = fields.get("terminal") or "", fields.get("text") or ""
+            return Step(action, terminal, text, line, place)
     raise SessionError(
         f"{place}: cannot read {line!r}; a line is A> text, A< text, A connects, "
-        "A waits, A leaves, A is closed or # text"
+        "A waits, A leaves, A is closed, server: THREAD in recv for A or # text"
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pexpect
 
 from classroom import kernel
+from classroom.threads import Watch
 
 NC_OF_OURS = [sys.executable, str(Path(__file__).resolve().parents[1] / "nc.py")]
 PATIENCE = 5  # seconds: how long we wait for what must come
@@ -69,10 +70,6 @@ def end(child):
         child.kill(signal.SIGKILL)
         child.wait()
     child.close()
-
-
-def child_at_rest(child):
-    return not child.isalive() or kernel.at_rest(child.pid)
 
 
 class Terminal:
@@ -163,12 +160,22 @@ class Terminal:
 class Server:
     """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
 
-    def __init__(self, words):
-        """Start the command `words`; it becomes ready while the caller does something else."""
+    def __init__(self, words, watched=False):
+        """Start the command `words`; it becomes ready while the caller does something else.
+
+        `watched`: it is a Python server, whose threads one wants to see (see classroom.threads).
+        """
         self.words = words
+        self._watch = Watch() if watched else None
+        if watched:
+            words = self._watch.words(words)
         # Its log goes to a file: a pty that nobody reads would block the server in the end.
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by close)
         self.child = spawn(["/bin/sh", "-c", 'exec "$@" >"$0" 2>&1', self._log.name, *words])
+
+    @property
+    def watched(self):
+        return self._watch is not None
 
     @functools.cached_property
     def port(self):
@@ -188,12 +195,26 @@ class Server:
     def alive(self):
         return self.child.isalive()
 
+    def at_rest(self, look=lambda: True):
+        """Return what `look()` sees if the server slept meanwhile; see kernel. Linux only.
+
+        A server that has ended is at rest.
+        """
+        if not self.alive():
+            return look()
+        ours = {self._watch.thread_id} if self.watched else set()
+        return kernel.at_rest(self.child.pid, look, ours)
+
+    def standings(self):
+        """Return where its threads stand, oldest first; nothing if it is not watched."""
+        return self._watch.look(self.log()) if self.watched else []
+
     def holds_unread(self, terminal):
         """Say whether the server is at rest while the terminal's open line lies unread. Linux only.
 
         A terminal without an open line cannot have one there; for it the rest alone must do.
         """
-        found = kernel.at_rest(self.child.pid, terminal.connection)
+        found = self.at_rest(terminal.connection)
         return bool(found) and bool(found.unread or not terminal.unanswered)
 
     def is_silent(self, terminal):
@@ -201,7 +222,7 @@ class Server:
 
         The server is at rest; after that nc is at rest; and after that nothing was shown.
         """
-        if all(child_at_rest(child) for child in (self.child, terminal.child)):
+        if self.at_rest() and (not terminal.child.isalive() or kernel.at_rest(terminal.child.pid)):
             terminal.read()
             return not terminal.unseen
         return False
@@ -209,3 +230,5 @@ class Server:
     def close(self):
         end(self.child)
         self._log.close()
+        if self.watched:
+            self._watch.close()

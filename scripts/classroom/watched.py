@@ -1,0 +1,49 @@
+"""Run a Python server that knows nothing of it, and tell on request where its threads stand.
+
+    python watched.py SOCKET server.py --port 0
+
+SOCKET is a Unix socket at which classroom.threads listens. It asks with a byte, and is answered
+with a line of JSON: [thread's name, number of the server's line] for each thread. Nobody asks,
+nothing runs: a server that is watched comes to rest like any other.
+"""
+
+import json
+import runpy
+import socket
+import sys
+import threading
+from pathlib import Path
+
+
+def stands(ident, frames, server):
+    """Return the number of the line of the file `server` at which a thread stands, or None."""
+    frame = frames.get(ident)
+    while frame and frame.f_code.co_filename != server:
+        frame = frame.f_back
+    return frame and frame.f_lineno
+
+
+def answer(asker, server):
+    while asker.recv(1):
+        frames = sys._current_frames()
+        places = [
+            (thread.name, stands(thread.ident, frames, server)) for thread in threading.enumerate()
+        ]
+        asker.sendall(json.dumps(places).encode() + b"\n")
+
+
+def main():
+    _, path, *sys.argv = sys.argv
+    server = sys.argv[0]
+    sys.path[0] = str(Path(server).resolve().parent)
+    asker = socket.socket(socket.AF_UNIX)
+    asker.connect(path)
+    # A daemon: when the server has ended, nobody is interested any more.
+    watcher = threading.Thread(target=answer, args=(asker, server), name="watcher", daemon=True)
+    watcher.start()
+    asker.sendall(b"%d\n" % watcher.native_id)
+    runpy.run_path(server, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
