@@ -15,7 +15,7 @@ from classroom.course import ROOT, stages
 from classroom.play import Play
 from classroom.terminal import NC_OF_OURS, wait_until
 
-COMMANDS = ["setup", "test", "demo", "tag"]
+COMMANDS = ["setup", "test", "demo", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
 FIRST = NAMES[0]
 

@@ -10,8 +10,8 @@ from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, Static
 
-from classroom.demo import Stopped, pause_after, stage_set, titled_sessions
-from classroom.play import Breakdown, Mismatch
+from classroom.demo import Stopped, pause_after, titled_sessions
+from classroom.play import Breakdown, Mismatch, stage_set
 from classroom.screen import letters_of, window
 
 NEXT, QUIT = "next", "quit"

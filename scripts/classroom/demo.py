@@ -1,7 +1,6 @@
 """The demo: plays the sessions of the lessons, on a screen of panels or as columns of text."""
 
 import argparse
-import contextlib
 import shlex
 import signal
 import sys
@@ -12,10 +11,11 @@ from rich.console import Console
 from rich.rule import Rule
 
 from classroom.course import ROOT, stages
-from classroom.play import Breakdown, Mismatch, Play
-from classroom.screen import Chart, picture
+from classroom.draw import draw_sessions
+from classroom.play import Breakdown, Mismatch, stage_set
+from classroom.screen import Chart
 from classroom.session import SessionError
-from classroom.terminal import Server, find_nc
+from classroom.terminal import find_nc
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
@@ -28,16 +28,6 @@ class Stopped(Exception):
 def pause_after(step):
     """Return how many seconds the audience needs for a step."""
     return max(LOOKING, READING * len(step.text)) if step.action == "remark" else LOOKING
-
-
-@contextlib.contextmanager
-def stage_set(stage, nc):
-    """Start the stage's server, and give the Play for one session. All ends with the context."""
-    with (
-        contextlib.closing(Server([sys.executable, str(stage.server), "--port", "0"])) as server,
-        Play(server, nc) as player,
-    ):
-        yield player
 
 
 def titled_sessions(chosen):
@@ -65,18 +55,6 @@ def print_sessions(chosen, nc, pause):
                 if step.action != "remark":  # whose row has no column for the log
                     logged = len(log)
         console.print()
-
-
-def draw_sessions(chosen, nc, path):
-    """Play the first session of each stage and draw them side by side into an SVG file."""
-    charts = []
-    for stage in chosen:
-        steps = stage.sessions()[0]
-        chart = Chart(steps, server=False)
-        with stage_set(stage, nc) as player:
-            rows = [chart.row(step) for step in player.steps(steps)]
-        charts.append((f"{stage.name}: {stage.title}", [chart.head(), *rows]))
-    path.write_text(picture(charts), encoding="utf-8")
 
 
 def by_hand(chosen):

@@ -3,12 +3,16 @@
 import io
 
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
+SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
 # What a step that types or shows nothing looks like in its terminal's column.
 NOTES = {"waits": "… waits", "leaves": "^C", "is closed": "closed by the server"}
+# Steps that happen in no terminal.
+ASIDES = {"remark": "italic cyan", "stands": "magenta"}
 # The frame of a picture; rich's own one fetches its font from the network.
 FRAME = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
@@ -49,6 +53,62 @@ def letters_of(steps):
     return sorted({step.terminal for step in steps} - {""})
 
 
+def client_state(moment, letter):
+    """Return what a terminal's connection is at, and a colour: served, or waiting and why."""
+    connection = moment.connections.get(letter)
+    if connection is None:
+        return "", ""
+    if connection.accepted is None:  # the kernel cannot be asked
+        return "connected", ""
+    served = any(standing.client == letter for standing in moment.standings)
+    unread = f"{connection.unread} bytes unread" if connection.unread else ""
+    if not connection.accepted:
+        return f"not accepted\n{unread}".strip(), WAITING
+    if unread:
+        return unread, WAITING
+    if served or not moment.standings:
+        return "is served", SERVED
+    return f"no recv() for {letter}", WAITING
+
+
+def thread_state(standing):
+    """Return what a thread is at, and a colour."""
+    if standing is None:
+        return "", ""
+    where = f"{standing.call}()" if standing.call else f"line {standing.line}"
+    return (f"{where} for {standing.client}", SERVED) if standing.client else (where, IDLE)
+
+
+def timeline(moments):
+    """Return a chart of a session: time runs downwards, with a lane for each client and thread.
+
+    `moments`: (step, seconds since the session began, the Moment when the server was at rest).
+    """
+    letters = letters_of(step for step, _, _ in moments)
+    threads = {standing.thread: None for *_, moment in moments for standing in moment.standings}
+    lanes = [*(f"client {letter}" for letter in letters), *threads]
+    grid = Table.grid(padding=(0, 1))
+    for _ in range(2 + len(lanes)):
+        grid.add_column(no_wrap=True)
+    grid.add_row("", *(Text(name, style="bold underline") for name in ("session", *lanes)))
+    before = [("", "")] * len(lanes)
+    for step, seconds, moment in moments:
+        standings = {standing.thread: standing for standing in moment.standings}
+        states = [client_state(moment, letter) for letter in letters]
+        states += [thread_state(standings.get(thread)) for thread in threads]
+        texts = [
+            "" if state == old else state[0] for state, old in zip(states, before, strict=True)
+        ]
+        height = max(text.count("\n") for text in texts)
+        cells = [  # all of one height, or a lane has gaps
+            Padding(text + "\n" * (height - text.count("\n")), (0, 1), style=style)
+            for text, (_, style) in zip(texts, states, strict=True)
+        ]
+        before = states
+        grid.add_row(Text(f"{seconds * 1000:6.0f} ms", style="dim"), Text(step.line), *cells)
+    return grid
+
+
 class Chart:
     """A session as columns of text, a column a terminal; time runs downwards, a row a step."""
 
@@ -64,8 +124,8 @@ class Chart:
 
     def row(self, step, log=""):
         """Return the row for a step that was done, and for what the server has logged with it."""
-        if step.action == "remark":
-            return Text(f"# {step.text}", style="italic cyan")
+        if step.action in ASIDES:
+            return Text(step.line, style=ASIDES[step.action])
         text = Text()
         if step.terminal not in self.connected:  # by this line, or implied by it
             text.append(f"$ nc 127.0.0.1 {self.port}\n", style="dim")
@@ -87,12 +147,17 @@ class Chart:
         return grid
 
 
-def picture(charts, width=56):
-    """Return an SVG of charts side by side. `charts`: (title, [row, …]) each."""
-    console = Console(record=True, width=width * len(charts), file=io.StringIO(), highlight=False)
+def picture(drawing, width):
+    """Return what rich can draw as an SVG of so many columns."""
+    console = Console(record=True, width=width, file=io.StringIO(), highlight=False)
+    console.print(drawing)
+    return console.export_svg(title="", code_format=FRAME, unique_id="chart")
+
+
+def side_by_side(charts):
+    """Return charts in columns. `charts`: (title, [row, …]) each."""
     grid = Table.grid(expand=True, padding=(0, 2))
     for _ in charts:
         grid.add_column(ratio=1)
     grid.add_row(*(Group(Text(title, style="bold"), Text(), *rows) for title, rows in charts))
-    console.print(grid)
-    return console.export_svg(title="", code_format=FRAME, unique_id="chart")
+    return grid
