@@ -5,12 +5,15 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
+import fcntl
 import re
 import select
 import shlex
+import shutil
 import socket
 import statistics
 import struct
+import subprocess
 import sys
 import time
 
@@ -22,10 +25,11 @@ from classroom.session import SessionError, parse
 from classroom.terminal import Server, find_nc
 
 # At a tag, one stage stands at the root; what is about all of them and their pages is not there.
-collect_ignore = [] if (ROOT / "stages").exists() else ["test_readme.py", "test_tags.py"]
+collect_ignore = [] if (ROOT / "stages").exists() else ["test_pages.py", "test_tags.py"]
 # From a behaviour's line and text to {the stage's name: "yes", "no" or "FAILED"}.
 outcomes = {}
 durations = []  # of the sessions that were played, in seconds
+unchecked = []  # the places of blocks in pages that no test checks
 
 
 def pytest_addoption(parser):
@@ -96,6 +100,18 @@ def pytest_collection_modifyitems(config, items):
 def shows(mark, stage_name):
     """Say whether the stage must show the behaviour. The names sort as they should: v0.1 … v0.6."""
     return mark.kwargs.get("since", "") <= stage_name <= mark.kwargs.get("until", "v1")
+
+
+@pytest.fixture(autouse=True)
+def turn(request, tmp_path_factory):
+    """Let a test with the mark `alone` run while no other process runs one."""
+    folder = tmp_path_factory.getbasetemp().parent  # which all processes share
+    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with (folder / "gate").open("w") as gate, (folder / "room").open("w") as room:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # or those who share the room would never let one in alone
+        fcntl.flock(room, kind)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture
@@ -180,7 +196,7 @@ class Client:
     def wait(self):
         """Wait for something to read; return False if the server is at rest and nothing came."""
         while not self._readable(0.01 if kernel.LINUX else 1):
-            if not kernel.LINUX or kernel.at_rest(self.server.child.pid):
+            if not kernel.LINUX or self.server.at_rest():
                 return self._readable(0)
         return True
 
@@ -226,6 +242,63 @@ def answer(stage):
     return answer
 
 
+# Clones of the project, for what is about git, or must change nothing here.
+
+
+def run(folder, *words, status=0):
+    """Run a command, which must end with `status`; return what it prints."""
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr + done.stdout
+    return done.stdout + done.stderr
+
+
+def commit(folder, name="Student"):
+    run(folder, "git", "config", "user.name", name)
+    run(folder, "git", "config", "user.email", f"{name}@localhost")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", f"{name}'s commit")
+
+
+def copy(folder):
+    """Copy the project as it stands here, with our .venv and without git."""
+    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".ruff_cache")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    return copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory):
+    """The project in a repository with one commit, to be copied."""
+    folder = copy(tmp_path_factory.mktemp("committed") / "project")
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    commit(folder)
+    return folder
+
+
+@pytest.fixture
+def repository(committed, tmp_path):
+    return shutil.copytree(committed, tmp_path / "project", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def with_tags(committed, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("with_tags") / "project"
+    shutil.copytree(committed, folder, symlinks=True)
+    run(folder, "./scripts/tag")
+    return folder
+
+
+@pytest.fixture
+def tagged(with_tags, tmp_path):
+    return shutil.copytree(with_tags, tmp_path / "project", symlinks=True)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Write into the report which behaviour it is about, and on which stage."""
@@ -238,7 +311,8 @@ def pytest_runtest_makereport(item, call):
 def pytest_runtest_logreport(report):
     """Gather the reports. They come from several processes, in any order."""
     if report.when == "call":
-        durations.extend(value for name, value in report.user_properties if name == "session")
+        for name, value in report.user_properties:
+            {"session": durations, "unchecked": unchecked}[name].append(value)
     if hasattr(report, "behaviour") and (report.when == "call" or report.failed):
         text, stage_name = report.behaviour
         outcome = "FAILED" if report.failed else "no" if hasattr(report, "wasxfail") else "yes"
@@ -270,3 +344,6 @@ def pytest_terminal_summary(terminalreporter, config):
     if durations:
         median = statistics.median(durations) * 1000
         terminalreporter.write_line(f"{len(durations)} sessions, {median:.0f} ms at the median")
+    if (ROOT / "stages").exists():
+        places = ": ".join(["", *sorted(unchecked)])
+        terminalreporter.write_line(f"{len(unchecked)} blocks of the pages are unchecked{places}")

@@ -14,6 +14,8 @@ from classroom.terminal import Server, wait_until
 
 CROWD, IDLERS = 200, 1000
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def many_files():

@@ -3,72 +3,16 @@
 import contextlib
 import itertools
 import shutil
-import subprocess
 import sys
 
-import pytest
-from classroom.course import ROOT, SERVER, stages
+from classroom.course import SERVER, stages
 from classroom.play import Play
 from classroom.session import sessions_of
 from classroom.terminal import Server
-from markdown_it import MarkdownIt
+from conftest import commit, copy, run
 
 NAMES = [stage.name for stage in stages()]
-BESIDE = [".gitignore", "LICENSE", "requirements.txt", "scripts", "tests"]
-
-
-def run(folder, *words, status=0):
-    """Run a command, which must end with `status`; return what it prints."""
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr + done.stdout
-    return done.stdout + done.stderr
-
-
-def commit(folder, name="Student"):
-    run(folder, "git", "config", "user.name", name)
-    run(folder, "git", "config", "user.email", f"{name}@localhost")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "--quiet", "--message", f"{name}'s commit")
-
-
-def copy(folder):
-    """Copy the project as it stands here, with our .venv and without git."""
-    ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".ruff_cache")
-    shutil.copytree(ROOT, folder, ignore=ignored)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
-
-
-@pytest.fixture
-def project(tmp_path):
-    return copy(tmp_path / "project")
-
-
-@pytest.fixture(scope="session")
-def committed(tmp_path_factory):
-    """The project in a repository with one commit, to be copied."""
-    folder = copy(tmp_path_factory.mktemp("committed") / "project")
-    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
-    commit(folder)
-    return folder
-
-
-@pytest.fixture
-def repository(committed, tmp_path):
-    return shutil.copytree(committed, tmp_path / "project", symlinks=True)
-
-
-@pytest.fixture(scope="session")
-def with_tags(committed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("with_tags") / "project"
-    shutil.copytree(committed, folder, symlinks=True)
-    run(folder, "./scripts/tag")
-    return folder
-
-
-@pytest.fixture
-def tagged(with_tags, tmp_path):
-    return shutil.copytree(with_tags, tmp_path / "project", symlinks=True)
+BESIDE = [".gitignore", "LICENSE", "docs/pictures", "requirements.txt", "scripts", "tests"]
 
 
 def names_of(folder):
@@ -101,7 +45,9 @@ def test_a_tag_is_the_folder_byte_for_byte(tagged):
             main = run(tagged, "git", "rev-parse", f"HEAD:{entry}")
             assert run(tagged, "git", "rev-parse", f"{name}:{entry}") == main
         tree = run(tagged, "git", "ls-tree", "--name-only", name).split()
-        assert sorted(tree) == sorted([*BESIDE, SERVER, "README.md"])
+        beside = [entry.partition("/")[0] for entry in BESIDE]
+        assert sorted(tree) == sorted([*beside, SERVER, "README.md"])
+        assert run(tagged, "git", "ls-tree", "--name-only", f"{name}:docs") == "pictures\n"
 
 
 def test_neighbours_differ_in_two_files(tagged):
@@ -224,22 +170,3 @@ def test_without_git_it_says_so(project, monkeypatch, tmp_path):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert run(project, "./scripts/tag", status=1) == "tag: there is no git; install it\n"
-
-
-def test_the_commands_of_the_page(repository, tmp_path):
-    """They are run from top to bottom, in a clone of a repository that they may push to."""
-    run(tmp_path, "git", "clone", "--quiet", "--bare", repository, tmp_path / "published")
-    clone = tmp_path / "clone"
-    run(tmp_path, "git", "clone", "--quiet", tmp_path / "published", clone)
-    run(clone, "git", "config", "user.name", "Reader")
-    run(clone, "git", "config", "user.email", "reader@localhost")
-    (clone / ".venv").symlink_to(ROOT / ".venv")
-    run(clone, "./scripts/setup")
-    page = (ROOT / "docs" / "tags.md").read_text(encoding="utf-8")
-    blocks = [token.content for token in MarkdownIt().parse(page) if token.type == "fence"]
-    for block in blocks:
-        run(clone, "sh", "-e", "-x", "-c", block)
-    published = run(tmp_path / "published", "git", "tag")
-    assert published.split() == NAMES
-    assert run(clone, "git", "branch", "--show-current") == "main\n"
-    assert not (tmp_path / "blocking").exists()

@@ -1,0 +1,219 @@
+"""Nothing drifts: each block, link, table and picture of every page is held to what it shows."""
+
+import contextlib
+import difflib
+import fcntl
+import itertools
+import os
+import re
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import test_behaviours
+from classroom import kernel
+from classroom.course import ROOT, stages
+from classroom.draw import draw_all
+from classroom.play import Play
+from classroom.session import parse
+from classroom.terminal import Server
+from conftest import run, shows, table
+from markdown_it import MarkdownIt
+
+NAMES = [stage.name for stage in stages()]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *(s.lesson for s in stages())]
+PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
+# The languages of blocks that a test below checks.
+CHECKED = {"diff", "python", "sh", "sh server", "sh client", *(f"session {n}" for n in NAMES)}
+
+
+class Block(NamedTuple):
+    info: str  # the language, and what stands behind it
+    content: str
+    place: str  # "docs/tags.md:7", its first line
+
+
+def tokens_of(page):
+    return MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))
+
+
+def blocks(page, *infos):
+    """Return the blocks of a page, or those whose language is one of `infos`."""
+    return [
+        Block(token.info, token.content, f"{page.relative_to(ROOT)}:{token.map[0] + 2}")
+        for token in tokens_of(page)
+        if token.type in {"fence", "code_block"} and (not infos or token.info in infos)
+    ]
+
+
+@every_page
+def test_every_block_is_checked(page, record_property):
+    """A block that cannot be checked must say so: ```text unchecked. Their number is printed."""
+    for block in blocks(page):
+        if "unchecked" in block.info.split():
+            record_property("unchecked", block.place)
+        elif block.info != "session" or not blocks(page, "sh server"):
+            assert block.info in CHECKED, f"{block.place}: nobody checks this block"
+
+
+# Links.
+
+
+def anchors_of(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    tokens = tokens_of(page)
+    return {
+        re.sub(r"[^\w\- ]", "", following.content.lower()).replace(" ", "-")
+        for token, following in itertools.pairwise(tokens)
+        if token.type == "heading_open"
+    }
+
+
+@every_page
+def test_links(page):
+    for token in tokens_of(page):
+        for part in token.children or []:
+            target = part.attrs.get("href") or part.attrs.get("src")
+            if not target or "://" in target:
+                continue
+            place = f"{page.relative_to(ROOT)}:{token.map[0] + 1}"
+            path, _, anchor = target.partition("#")
+            # A lesson stands at the top of its tag, too: only from the top its links are the same.
+            base = ROOT if path.startswith("/") else page.parent
+            found = base / path.lstrip("/") if path else page
+            assert found.exists(), f"{place}: there is no {target}"
+            if anchor:
+                assert anchor in anchors_of(found), f"{place}: there is no heading for {target}"
+            if page in (stage.lesson for stage in stages()):
+                assert path.startswith("/docs/pictures/"), f"{place}: {target} is not at the tag"
+
+
+# Quotations.
+
+
+def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
+    after = stage.server.read_text().splitlines()
+    for one, next_one in itertools.pairwise(stages()):
+        if next_one == stage:
+            before = one.server.read_text().splitlines()
+            _, _, *changes = difflib.unified_diff(before, after, n=1, lineterm="")
+            (block,) = blocks(stage.lesson, "diff")
+            assert block.content.splitlines() == changes, f"{block.place}: this is not the diff"
+
+
+def test_only_lessons_have_diffs_and_quotations():
+    for page in set(PAGES) - {stage.lesson for stage in stages()}:
+        assert not blocks(page, "diff", "python")
+    assert not blocks(stages()[0].lesson, "diff")
+
+
+def test_what_a_lesson_quotes_stands_in_the_server(stage):
+    for block in blocks(stage.lesson, "python"):
+        assert block.content in stage.server.read_text(), f"{block.place}: not in the server"
+
+
+def test_table_of_behaviours():
+    rows = {}
+    for test in vars(test_behaviours).values():
+        for mark in getattr(test, "pytestmark", []):
+            if mark.name == "behaviour":
+                rows[mark.args[0]] = {name: "yes" if shows(mark, name) else "no" for name in NAMES}
+    assert "\n".join(table(rows, NAMES)) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# Commands.
+
+
+@every_page
+def test_commands(page, repository, tmp_path, monkeypatch):
+    """Run what a page tells to type, from top to bottom, in a clone that may be pushed from."""
+    commands = blocks(page, "sh")
+    if not commands:
+        return
+    published, clone = tmp_path / "published", tmp_path / "clone"
+    run(tmp_path, "git", "clone", "--quiet", "--bare", repository, published)
+    run(tmp_path, "git", "clone", "--quiet", published, clone)
+    run(clone, "git", "config", "user.name", "Reader")
+    run(clone, "git", "config", "user.email", "reader@localhost")
+    (clone / ".venv").symlink_to(ROOT / ".venv")
+    run(clone, "./scripts/setup")
+    # Of the suite, which a page may start, one test is enough here.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-n0 -k test_first_message")
+    for block in commands:
+        try:
+            run(clone, "sh", "-e", "-x", "-c", block.content)
+        except AssertionError as error:
+            pytest.fail(f"{block.place}: {error}")
+    if "git push" in "".join(block.content for block in commands):
+        assert run(published, "git", "tag").split() == NAMES
+    assert run(clone, "git", "branch", "--show-current") == "main\n"
+
+
+@pytest.fixture
+def port_9000():
+    """Hold port 9000 for one test at a time; give False if somebody else has it."""
+    with (Path(tempfile.gettempdir()) / "port-9000.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", 9000))
+                free = True
+            except OSError:
+                free = False
+        yield free
+
+
+@every_page
+def test_by_hand(page, port_9000, nc, monkeypatch):
+    """Start the server as a page says, connect as it says, and type its sessions, one by one."""
+    servers, clients = blocks(page, "sh server"), blocks(page, "sh client")
+    assert len(servers) == len(clients) <= 1
+    if not servers:
+        return
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(ROOT if page.parent.name == "docs" else page.parent)
+    command = servers[0].content.strip() + ("" if port_9000 else " --port 0")
+    with contextlib.closing(Server(["/bin/sh", "-c", f"exec {command}"])) as server:
+        assert server.port == 9000 or not port_9000
+        assert clients[0].content == "nc 127.0.0.1 9000\n", clients[0].place
+        for block in blocks(page, "session"):
+            with Play(server, nc) as player:
+                path, _, line = block.place.rpartition(":")
+                player.run(parse(block.content, path, int(line)))
+
+
+@every_page
+def test_sessions_that_name_their_stage(page, nc):
+    for stage in stages():
+        for block in blocks(page, f"session {stage.name}"):
+            words = [sys.executable, str(stage.server), "--port", "0"]
+            with contextlib.closing(Server(words)) as server, Play(server, nc) as player:
+                path, _, line = block.place.rpartition(":")
+                player.run(parse(block.content, path, int(line)))
+
+
+# Pictures.
+
+
+def without_measures(svg):
+    """Return what a picture says, without the times that were measured."""
+    return re.sub(r"(&#160;|\d)+&#160;ms<", "ms<", svg)
+
+
+def test_pictures(tmp_path, nc):
+    """The pictures are what today's servers do, but for the milliseconds."""
+    for drawn in draw_all(nc, tmp_path):
+        if not kernel.LINUX and "timeline" in drawn.name:
+            continue  # elsewhere the kernel does not tell what waits in it
+        picture = ROOT / "docs" / "pictures" / drawn.name
+        assert picture.exists(), f"./scripts/draw draws {picture.name}"
+        same = without_measures(drawn.read_text()) == without_measures(picture.read_text())
+        assert same, f"docs/pictures/{drawn.name}: not what is played today; ./scripts/draw"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        path.name for path in (ROOT / "docs" / "pictures").iterdir()
+    }
