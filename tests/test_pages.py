@@ -19,7 +19,7 @@ from classroom.course import ROOT, stages
 from classroom.draw import draw_all
 from classroom.play import Play
 from classroom.session import parse
-from classroom.terminal import Server
+from classroom.terminal import Breakdown, Server
 from conftest import run, shows, table
 from markdown_it import MarkdownIt
 
@@ -122,7 +122,13 @@ def test_table_of_behaviours():
         for mark in getattr(test, "pytestmark", []):
             if mark.name == "behaviour":
                 rows[mark.args[0]] = {name: "yes" if shows(mark, name) else "no" for name in NAMES}
-    assert "\n".join(table(rows, NAMES)) in (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    head, *_ = expected = table(rows, NAMES)
+    assert head in lines, f"README.md: there is no table that begins with {head!r}"
+    first = lines.index(head)
+    shown = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
+    for number, (line, due) in enumerate(itertools.zip_longest(shown, expected), first + 1):
+        assert line == due, f"README.md:{number}: the table is not today's"
 
 
 # Commands.
@@ -179,8 +185,12 @@ def test_by_hand(page, port_9000, nc, monkeypatch):
     monkeypatch.chdir(ROOT if page.parent.name == "docs" else page.parent)
     command = servers[0].content.strip() + ("" if port_9000 else " --port 0")
     with contextlib.closing(Server(["/bin/sh", "-c", f"exec {command}"])) as server:
-        assert server.port == 9000 or not port_9000
-        assert clients[0].content == "nc 127.0.0.1 9000\n", clients[0].place
+        try:
+            port = server.port
+        except Breakdown as breakdown:
+            pytest.fail(f"{servers[0].place}: {breakdown}")
+        assert port == 9000 or not port_9000, f"{servers[0].place}: it listens on {port}"
+        assert clients[0].content == "nc 127.0.0.1 9000\n", f"{clients[0].place}: no such client"
         for block in blocks(page, "session"):
             with Play(server, nc) as player:
                 path, _, line = block.place.rpartition(":")
