@@ -3,17 +3,13 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 
-import pexpect
-import psutil
 import pytest
 from classroom.course import ROOT, stages
 from classroom.play import Play
-from classroom.terminal import NC_OF_OURS, wait_until
+from classroom.terminal import NC_OF_OURS
 
 COMMANDS = ["setup", "test", "demo", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
@@ -146,125 +142,6 @@ def test_unknown_stage():
     assert done.returncode == 4
     assert f"no stage v9.9 here; there is {', '.join(NAMES)}" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-# demo
-
-
-def test_demo_into_a_pipe():
-    done = run("./scripts/demo", FIRST)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{FIRST}: ")
-    assert "\x1b" not in done.stdout
-    for step in stages()[0].sessions()[0]:
-        assert step.text.partition(" ")[0][:20] in done.stdout  # longer ones may be folded
-    assert "nc 127.0.0.1 9000" in done.stdout
-
-
-def test_demo_of_an_unknown_stage():
-    done = run("./scripts/demo", "v9.9")
-    assert done.returncode == 2
-    assert done.stderr.endswith(
-        f"error: there is no stage v9.9 here; there is {', '.join(NAMES)}\n"
-    )
-
-
-def test_demo_with_a_missing_nc():
-    done = run("./scripts/demo", "--nc", "no-such-nc", FIRST)
-    assert done.returncode == 1
-    assert done.stderr.startswith("demo: cannot start no-such-nc: ")
-    assert "Traceback" not in done.stderr
-
-
-def test_demo_draws_a_picture(tmp_path):
-    picture = tmp_path / "picture.svg"
-    done = run("./scripts/demo", "--svg", str(picture), FIRST)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
-    assert stages()[0].title in text
-
-
-def test_demo_draws_where_it_cannot():
-    done = run("./scripts/demo", "--svg", "/no/such/folder/x.svg", FIRST)
-    assert done.returncode == 1
-    assert re.fullmatch(r"demo: .*No such file or directory.*\n", done.stderr)
-
-
-@pytest.fixture
-def demo():
-    """Return a function that starts the demo on a terminal; afterwards no process may be left."""
-    started = []
-
-    def start(*options, columns=100, rows=30, **further):
-        child = pexpect.spawn(
-            "./scripts/demo",
-            [*options],
-            cwd=str(ROOT),
-            dimensions=(rows, columns),
-            env=os.environ | {"TERM": "xterm-256color"},
-            encoding="utf-8",
-            timeout=20,
-            **further,
-        )
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        child.close(force=True)
-
-
-def descendants(child):
-    return psutil.Process(child.pid).children(recursive=True)
-
-
-@pytest.mark.parametrize("size", [(60, 20), (200, 50)])
-def test_demo_on_a_terminal(demo, size):
-    child = demo("--fast", FIRST, columns=size[0], rows=size[1])
-    child.expect("The end. q leaves")
-    child.send("q")
-    child.expect("Try it by hand")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-
-
-@pytest.mark.parametrize("key", ["q", "\x03"])
-def test_demo_can_be_left_at_any_time(demo, key):
-    child = demo("--step", FIRST)
-    child.expect(re.escape(stages()[0].title))
-    assert wait_until(
-        lambda: any(process.name().startswith("python") for process in descendants(child))
-    )
-    child.send("\r\r")
-    left = descendants(child)
-    child.send(key)
-    child.expect(r"\x1b\[\?1049l")  # back from the alternate screen
-    child.expect(pexpect.EOF)
-    assert wait_until(lambda: not any(process.is_running() for process in left))
-
-
-def test_demo_ends_with_its_terminal(demo):
-    """Even where hang-ups are ignored, as under nohup."""
-    child = demo("--step", FIRST, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    child.expect(re.escape(stages()[0].title))
-    child.send("\r\r")
-    assert wait_until(lambda: len(descendants(child)) == 2)  # the server, and A's nc
-    everybody = [psutil.Process(child.pid), *descendants(child)]
-    child.ptyproc.fileobj.close()
-    assert wait_until(lambda: not any(is_alive(process) for process in everybody))
-
-
-def is_alive(process):
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
-def test_demo_that_goes_wrong_says_so(demo):
-    child = demo("--fast", "--nc", "false", FIRST)
-    child.expect(r"demo: .*README\.md:\d+: A> .*\s+but A could not connect")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 1
 
 
 # nc.py

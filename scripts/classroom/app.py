@@ -1,141 +1,138 @@
-"""The demo's screen: the server's log and the terminals in panels, a caption, and the keys."""
+"""The demo's screen: the terminals, the server's source with its threads in it, and its log."""
 
 import contextlib
-import queue
+import re
 from typing import ClassVar
 
 from textual import work
 from textual.app import App
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from classroom.demo import Stopped, pause_after, titled_sessions
-from classroom.play import Breakdown, Mismatch, stage_set
-from classroom.screen import letters_of, window
-
-NEXT, QUIT = "next", "quit"
+from classroom.play import Breakdown, Mismatch
+from classroom.screen import SERVED, WAITING, source
+from classroom.show import Show
 
 
 class Panel(VerticalScroll):
-    """A window with a title. Its newest line stays in sight."""
+    """A window with a title."""
 
     can_focus = False
 
-    def __init__(self, title):
-        super().__init__()
+    def __init__(self, title, id=None):
+        super().__init__(id=id)
         self.border_title = title
         self.text = Static()
 
     def compose(self):
         yield self.text
 
-    def show(self, text, subtitle=""):
+    def show(self, text, middle=None):
+        """Show the text, with its line `middle` in the middle, or else its end."""
         self.text.update(text)
-        self.border_subtitle = subtitle
-        self.scroll_end(animate=False)
+        if middle is None:
+            self.scroll_end(animate=False)
+        else:
+            self.scroll_to(y=max(0, middle - self.size.height / 2), animate=False)
 
 
 class Demo(App):
-    """Plays the sessions in a thread of its own; that thread asks the app to draw each step."""
+    """Draws a Show, which runs in a thread of its own, and gives it the keys."""
 
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-medium"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (18, "-high")]
     CSS = """
-    #title { text-style: bold; padding: 0 1; }
-    #panels { height: 2fr; }
-    .-narrow #panels { layout: vertical; }
-    Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; }
+    #title { text-style: bold; padding: 0 1; height: 1; }
+    #terminals { height: 2fr; }
+    #server { height: 3fr; }
+    Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; scrollbar-size: 0 0; }
+    Panel.waiting { border: round yellow; border-subtitle-color: yellow; }
+    Panel.served { border: round green; border-subtitle-color: green; }
+    Panel.typing { border: heavy $warning; }
+    #source { width: 2fr; }
+    #source Static { width: auto; }
+    .-narrow #terminals { layout: vertical; }
+    .-narrow #log, .-medium #log, .-low #server { display: none; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
+    #keys { background: $panel; padding: 0 1; height: auto; }
     """
+    # Keys that Textual would take for itself.
     BINDINGS: ClassVar = [
-        Binding("enter,space", "press('next')", "next"),
-        Binding("q", "press('quit')", "quit"),
-        Binding("ctrl+c", "press('quit')", "quit", show=False, priority=True),
+        Binding(key, f"press('{key}')", show=False, priority=True)
+        for key in ("ctrl+c", "ctrl+q", "tab", "escape")
     ]
 
-    def __init__(self, options):
-        super().__init__()
-        self.options = options
-        self.problem = None  # the exception that ended the demo, if one did
-        self.keys = queue.SimpleQueue()
-        self.log_panel = Panel("server")
+    def __init__(self, options, driver_class=None):
+        super().__init__(driver_class=driver_class)
+        self.problem = None  # the exception that ended the show, if one did
+        self.picture = ""  # of the last scene, as an SVG
+        self.scene = None
+        self.show_ = Show(options, lambda scene: self.call(self.draw, scene))
         self.panels = {}  # of the terminals, by letter
 
     def compose(self):
         yield Static(id="title")
-        yield Horizontal(id="panels")
-        yield self.log_panel
+        yield Horizontal(id="terminals")
+        with Horizontal(id="server"):
+            yield Panel("server", id="source")
+            yield Panel("log", id="log")
         yield Static(id="caption")
-        yield Footer()
+        yield Static(id="keys")
 
     def on_mount(self):
-        self.play_all()
+        self.run_show()
+
+    def on_key(self, event):
+        self.show_.keys.put((event.key, event.character))
 
     def action_press(self, key):
-        self.keys.put(key)
-        if key == QUIT:
-            self.exit()
+        self.show_.keys.put((key, None))
 
-    # What follows runs in the player's thread, but for what it hands to `draw`.
+    def on_unmount(self):
+        self.show_.keys.put(("quit", None))
 
     @work(thread=True)
-    def play_all(self):
+    def run_show(self):
         try:
-            for stage, title, steps in titled_sessions(self.options.chosen):
-                self.play(stage, title, steps)
-            self.draw(self.show_caption, "The end. q leaves, and tells how to try it by hand.")
-            while True:
-                self.wait_for_key()
-        except Stopped:
-            pass
+            self.show_.run()
+            self.call(self.finish)
         except (Mismatch, Breakdown) as problem:
             self.problem = problem
-            self.draw(self.exit, return_code=1)
+            self.call(self.exit, return_code=1)
 
-    def play(self, stage, title, steps):
-        with stage_set(stage, self.options.nc) as player:
-            states = {}
-            self.draw(self.set_stage, title, letters_of(steps))
-            for step in player.steps(steps, before=self.pause):
-                states[step.terminal] = step.action
-                self.draw(self.show_step, player, states, step)
-            self.pause(steps[-1])
-
-    def draw(self, function, *arguments, **options):
-        """Call a function in the app's thread; the app may have ended meanwhile."""
+    def call(self, function, *arguments, **options):
+        """Call a function from the show's thread in the app's, which may have ended meanwhile."""
         with contextlib.suppress(RuntimeError):
             self.call_from_thread(function, *arguments, **options)
 
-    def pause(self, step):
-        """Wait before a step: for Enter with --step, else as long as one needs to look."""
-        if self.options.step:
-            self.wait_for_key()
-        elif not self.options.fast:
-            self.wait_for_key(pause_after(step))
+    def finish(self):
+        svg = self.export_screenshot(title=f"./scripts/demo {self.scene.stage.name}")
+        # Textual's picture fetches its font from the network, lets spaces collapse, and has now
+        # and then a rectangle of no width.
+        svg = re.sub(r'@font-face \{.*?\}|<rect [^>]*width="0"[^>]*/>', "", svg, flags=re.DOTALL)
+        self.picture = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+        self.exit()
 
-    def wait_for_key(self, seconds=None):
-        with contextlib.suppress(queue.Empty):
-            if self.keys.get(timeout=seconds) == QUIT:
-                raise Stopped
-
-    # And what follows in the app's.
-
-    async def set_stage(self, title, letters):
-        self.query_one("#title", Static).update(title)
-        self.show_caption("")
-        self.log_panel.show("")
-        self.panels = {letter: Panel(letter) for letter in letters}
-        row = self.query_one("#panels")
-        await row.remove_children()
-        await row.mount(*self.panels.values())
-
-    def show_step(self, player, states, step):
-        if step.action == "remark":
-            self.show_caption(step.text)
-        self.log_panel.show(player.server.log())
-        for letter, terminal in player.terminals.items():
-            self.panels[letter].show(window(terminal, states[letter]))
-
-    def show_caption(self, text):
-        self.query_one("#caption", Static).update(text)
+    async def draw(self, scene):
+        before, self.scene = self.scene, scene
+        self.query_one("#title", Static).update(scene.title)
+        self.query_one("#caption", Static).update(scene.caption)
+        self.query_one("#keys", Static).update(scene.keys)
+        if before is None or list(before.terminals) != list(scene.terminals):
+            row = self.query_one("#terminals")
+            await row.remove_children()
+            self.panels = {letter: Panel(letter) for letter in scene.terminals}
+            await row.mount(*self.panels.values())
+        for letter, (text, (state, style)) in scene.terminals.items():
+            panel = self.panels[letter]
+            panel.show(text)
+            panel.border_subtitle = state.replace("\n", ", ")
+            panel.set_class(style == WAITING, "waiting")
+            panel.set_class(style == SERVED, "served")
+            panel.set_class(letter == scene.typing, "typing")
+        panel = self.query_one("#source", Panel)
+        panel.border_title = scene.stage.server.name
+        panel.show(*source(scene.stage.server, scene.standings, *panel.content_size))
+        self.query_one("#log", Panel).show(scene.log)

@@ -1,6 +1,7 @@
 """The demo: plays the sessions of the lessons, on a screen of panels or as columns of text."""
 
 import argparse
+import contextlib
 import shlex
 import signal
 import sys
@@ -11,33 +12,13 @@ from rich.console import Console
 from rich.rule import Rule
 
 from classroom.course import ROOT, stages
-from classroom.draw import draw_sessions
 from classroom.play import Breakdown, Mismatch, stage_set
-from classroom.screen import Chart
+from classroom.screen import ASIDES, Chart
 from classroom.session import SessionError
+from classroom.show import pause_after, titled_sessions
 from classroom.terminal import find_nc
 
-# Seconds: for each letter of a remark, and for a line at least.
-READING, LOOKING = 0.04, 1.2
-
-
-class Stopped(Exception):
-    """The audience has had enough."""
-
-
-def pause_after(step):
-    """Return how many seconds the audience needs for a step."""
-    return max(LOOKING, READING * len(step.text)) if step.action == "remark" else LOOKING
-
-
-def titled_sessions(chosen):
-    """Return (stage, title, steps) for each session of the chosen stages."""
-    return [
-        (stage, f"{stage.name}: {stage.title} ({number} of {len(sessions)})", steps)
-        for stage in chosen
-        for sessions in [stage.sessions()]
-        for number, steps in enumerate(sessions, 1)
-    ]
+SIZE = 100, 30  # columns and rows of a picture that is drawn without a terminal
 
 
 def print_sessions(chosen, nc, pause):
@@ -52,7 +33,7 @@ def print_sessions(chosen, nc, pause):
             for step in player.steps(steps, before=pause):
                 log = player.server.log()
                 console.print(chart.row(step, log[logged:].rstrip("\n")))
-                if step.action != "remark":  # whose row has no column for the log
+                if step.action not in ASIDES:  # whose rows have no column for the log
                     logged = len(log)
         console.print()
 
@@ -68,21 +49,58 @@ def by_hand(chosen):
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="./scripts/demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="./scripts/demo",
+        description=__doc__,
+        epilog="On a terminal its last line says what the keys do.",
+    )
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="v0.2 for example; all if none")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--step", action="store_true", help="wait for Enter before each line")
     pace.add_argument("--fast", action="store_true", help="do not wait at all")
+    pace.add_argument("--live", action="store_true", help="play nothing; type yourself")
     parser.add_argument("--plain", action="store_true", help="columns of text, as into a pipe")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the sessions, show nothing")
+    parser.add_argument("--until", metavar="LINE", help="end after this line of a session")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the last moment at the end")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="write an asciinema cast of it")
     parser.add_argument("--nc", type=shlex.split, help="the command that starts nc")
     options = parser.parse_args()
     here = {stage.name: stage for stage in stages()}
     if unknown := [name for name in options.stages if name not in here]:
         parser.error(f"there is no stage {unknown[0]} here; there is {', '.join(here)}")
     options.chosen = [here[name] for name in options.stages or here]
+    lines = [step.line for _, _, steps in titled_sessions(options.chosen) for step in steps]
+    if options.until is not None and options.until not in lines:
+        parser.error(f"argument --until: no session has the line {options.until!r}")
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.plain
+    if (options.live or options.record) and not on_terminal:
+        parser.error("--live and --record need a terminal")
+    # Without a terminal a picture can be drawn all the same, of a screen that nobody sees.
+    options.unattended = bool(options.svg) and not on_terminal
+    options.fast = options.fast or options.unattended
+    options.plain = not on_terminal and not options.svg
     options.nc = options.nc or find_nc()
     return options
+
+
+def show_on_screen(options):
+    """Run the demo's screen; return its exit status. Raises what ended a session wrongly."""
+    from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
+    from classroom.record import recording_driver  # noqa: PLC0415
+
+    with contextlib.ExitStack() as stack:
+        driver_class = None
+        if options.record:
+            driver_class = recording_driver(stack.enter_context(options.record.open("w")))
+        if options.svg:
+            options.svg.touch()  # or one would learn at the end that it cannot be written
+        app = Demo(options, driver_class)
+        app.run(headless=options.unattended, size=SIZE if options.unattended else None)
+    if app.problem:
+        raise app.problem
+    if options.svg:
+        options.svg.write_text(app.picture, encoding="utf-8")
+    return app.return_code
 
 
 def main():
@@ -91,36 +109,20 @@ def main():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         options = parse_arguments()
-    except SessionError as problem:
-        sys.exit(f"demo: {problem}")
-    plain = options.plain or not sys.stdout.isatty()
 
-    def pause(step):
-        if options.step and sys.stdin.isatty():
-            input()
-        elif sys.stdout.isatty() and not options.fast:
-            time.sleep(pause_after(step))
+        def pause(step):
+            if options.step and sys.stdin.isatty():
+                input()
+            elif sys.stdout.isatty() and not options.fast:
+                time.sleep(pause_after(step))
 
-    try:
-        if options.svg:
-            draw_sessions(options.chosen, options.nc, options.svg)
-        elif plain:
+        if options.plain:
             print_sessions(options.chosen, options.nc, pause)
+        elif status := show_on_screen(options):
+            sys.exit(status)
+        if not options.unattended:
             print(by_hand(options.chosen))
-        else:
-            from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
-
-            app = Demo(options)
-            app.run()
-            if app.problem:
-                raise app.problem
-            print(by_hand(options.chosen))
-            sys.exit(app.return_code)
     except (Mismatch, Breakdown, SessionError, OSError) as problem:
         sys.exit(f"demo: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

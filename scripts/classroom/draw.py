@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import subprocess
 import sys
 import time
 
@@ -39,12 +40,6 @@ def titled(stage):
     return f"{stage.name}: {stage.title}"
 
 
-def draw_sessions(chosen, nc, path):
-    """Draw the first session of each stage, side by side, into an SVG file."""
-    charts = [(titled(stage), played(stage, nc)[0]) for stage in chosen]
-    path.write_text(picture(side_by_side(charts), COLUMNS * len(charts)), encoding="utf-8")
-
-
 def draw_lesson(stage, nc, folder):
     """Draw the session and the timeline of a lesson; yield the files."""
     rows, moments = played(stage, nc)
@@ -64,7 +59,16 @@ def draw_all(nc, folder):
     for stage in stages():
         yield from draw_lesson(stage, nc, folder)
     path = folder / "blocking-and-threaded.svg"
-    draw_sessions(stages()[1:3], nc, path)
+    charts = [(titled(stage), played(stage, nc)[0]) for stage in stages()[1:3]]
+    path.write_text(picture(side_by_side(charts), COLUMNS * len(charts)), encoding="utf-8")
+    yield path
+    path = folder / "demo.svg"
+    demo = [ROOT / "scripts" / "demo", "--svg", path, "--until", "B waits", "v0.2"]
+    done = subprocess.run(
+        [*demo, "--nc", shlex.join(nc)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Breakdown(done.stderr.strip())
     yield path
 
 
@@ -82,7 +86,3 @@ def main():
         sys.exit(f"draw: {problem}")
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -76,13 +76,17 @@ class Play:
                 dataclasses.replace(standing, client=letters.get(standing.client, ""))
                 for standing in self.server.standings()
             ],
-            {name: terminal.connection() for name, terminal in self.terminals.items()},
+            {
+                name: terminal.connection()
+                for name, terminal in self.terminals.items()
+                if not terminal.left
+            },
         )
 
     def _do(self, step):
         match step.action:
             case "connects":
-                self._connect(step.terminal)
+                self.connect(step.terminal)
             case "types":
                 self._type(step.terminal, step.text)
             case "shows":
@@ -96,7 +100,8 @@ class Play:
             case "stands" if self.server.watched:
                 self._expect_standing(step)
 
-    def _connect(self, name):
+    def connect(self, name):
+        """Start nc in the terminal of this name, and wait until it is connected."""
         terminal = self.terminals[name] = Terminal(name, self.server.port, self.nc)
         # Who is connected first is accepted first; an nc that was only started might be second.
         wait_until(lambda: terminal.connected() or not terminal.child.isalive(), PATIENCE)
@@ -105,7 +110,7 @@ class Play:
 
     def _type(self, name, text):
         if name not in self.terminals or self.terminals[name].left:
-            self._connect(name)
+            self.connect(name)
         terminal = self.terminals[name]
         if terminal.ended:
             raise Mismatch(f"the server has closed {name}'s connection")

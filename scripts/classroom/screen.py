@@ -4,10 +4,12 @@ import io
 
 from rich.console import Console, Group
 from rich.padding import Padding
+from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
+HERE = "bold yellow"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
 # What a step that types or shows nothing looks like in its terminal's column.
 NOTES = {"waits": "… waits", "leaves": "^C", "is closed": "closed by the server"}
@@ -38,14 +40,53 @@ FRAME = """\
 """
 
 
-def window(terminal, state):
-    """Return what stands in the window of a classroom.terminal.Terminal, as rich text."""
-    text = Text(f"$ nc 127.0.0.1 {terminal.port}\n", style="dim")
-    for kind, part in terminal.screen:
-        text.append(part, style=TYPED if kind == "typed" else SHOWN)
-    if state in NOTES:
-        text.append(NOTES[state], style=NOTE)
+def window(terminal, action, line=None):
+    """Return what stands in the window of a classroom.terminal.Terminal, as rich text.
+
+    `action` is what the session did last in it; `line` what is being typed and not sent yet.
+    """
+    text = Text(overflow="fold")
+    if terminal:
+        text.append(f"$ nc 127.0.0.1 {terminal.port}\n", style="dim")
+        for kind, part in terminal.screen:
+            text.append(part, style=TYPED if kind == "typed" else SHOWN)
+    if action in NOTES:
+        text.append(f"{NOTES[action]}\n", style=NOTE)
+    if line is not None:
+        text.append(
+            f"{line}▏" if line or action not in {"leaves", "is closed", ""} else "Enter connects"
+        )
     return text
+
+
+def source(path, standings, width, height):
+    """Return the part of a server's source that matters, with its threads, as rich text.
+
+    Return also the line that belongs in the middle of a panel of this width and height. If the
+    panel is too low for all threads, what lies between them is left out.
+    """
+    code = path.read_text(encoding="utf-8")
+    lines = Syntax(code, "python", theme="ansi_dark").highlight(code).split("\n")
+    first, last = (code[: code.index(mark)].count("\n") for mark in ("    def listen", "def main"))
+    shown, marked = [], []
+    for number, line in enumerate(lines[first : last - 2], first + 1):
+        here = [
+            f"{standing.thread} for {standing.client}" if standing.client else standing.thread
+            for standing in standings
+            if standing.line == number
+        ]
+        if here:
+            marked.append(len(shown))
+            label = f"  ◀ {', '.join(here)}"
+            line.truncate(max(20, width + 4 - 2 - len(label)), overflow="ellipsis")
+            line.append(label, style=HERE)
+        shown.append(Text.assemble(("▶ " if here else "  ", HERE), line[4:]))
+    middle = (marked[0] + marked[-1]) / 2 if marked else 0
+    if marked and marked[-1] - marked[0] >= height:
+        gap = [Text("  ⋮", style="dim")]
+        shown = [part for at in marked for part in [*gap, shown[at]]] + gap
+        middle = len(shown) / 2
+    return Text("\n", no_wrap=True).join(shown), middle
 
 
 def letters_of(steps):

@@ -1,0 +1,309 @@
+"""The demo, as its audience sees it: on a terminal that pyte reads, into a pipe, as a picture."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import xml.etree.ElementTree as ET
+
+import pexpect
+import psutil
+import pyte
+import pytest
+from classroom.course import ROOT, stages
+from classroom.terminal import wait_until
+
+HERE = stages()[0]
+SECOND = stages()[min(1, len(stages()) - 1)]  # at a tag there is one
+
+
+def run(*words):
+    """Run the demo where there is no terminal; return it with its output as text."""
+    return subprocess.run(
+        ["./scripts/demo", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+
+
+class Screen:
+    """A terminal with the demo on it."""
+
+    def __init__(self, *options, columns=100, rows=30, **further):
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
+        self.child = pexpect.spawn(
+            "./scripts/demo",
+            [*options],
+            cwd=str(ROOT),
+            dimensions=(rows, columns),
+            env=environment | {"TERM": "xterm-256color"},
+            timeout=20,
+            **further,
+        )
+        self.child.delaybeforesend = None
+        self.raw = b""
+
+    def text(self):
+        """Take in what has been drawn, and return the screen as text."""
+        try:
+            while shown := self.child.read_nonblocking(65536, 0.01):
+                self.raw += shown
+                # pyte 0.8.2 knows no private modes with a $ or a >, and would draw them.
+                self.stream.feed(
+                    re.sub(rb"\x1b\[[?>=<][\d;]*\$?[pu]|\x1b\[>[\d;]*[a-z]", b"", shown)
+                )
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            pass
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def expect(self, *words):
+        """Wait until all these words stand on the screen; return it."""
+        assert wait_until(lambda: all(word in self.text() for word in words), 20), (
+            f"expected {words}, got:\n{self.text()}"
+        )
+        return self.text()
+
+    def press(self, keys):
+        self.child.send(keys)
+
+    def resize(self, columns, rows):
+        self.screen.resize(rows, columns)
+        self.child.setwinsize(rows, columns)
+
+    def descendants(self):
+        return psutil.Process(self.child.pid).children(recursive=True)
+
+    def leave(self, key="q"):
+        """End the demo with a key; no process may be left, and the terminal must be sane."""
+        processes = [psutil.Process(self.child.pid), *self.descendants()]
+        self.press(key)
+        assert wait_until(lambda: self.text() and not self.child.isalive())
+        assert not any(map(is_alive, processes))
+        for mode in (b"1049", b"1000", b"1003", b"2004"):  # another screen, the mouse, pasting
+            assert self.raw.rfind(b"\x1b[?" + mode + b"h") <= self.raw.rfind(
+                b"\x1b[?" + mode + b"l"
+            )
+        assert self.raw.rfind(b"\x1b[?25l") <= self.raw.rfind(b"\x1b[?25h")  # the cursor
+        return self.child.exitstatus
+
+
+def is_alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def demo():
+    """Return a function that starts the demo on a terminal."""
+    screens = []
+
+    def start(*options, **further):
+        screens.append(Screen(*options, **further))
+        return screens[-1]
+
+    yield start
+    for screen in screens:
+        screen.child.close(force=True)
+
+
+# Without a terminal.
+
+
+def test_into_a_pipe():
+    done = run(HERE.name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{HERE.name}: ")
+    assert "\x1b" not in done.stdout
+    for step in HERE.sessions()[0]:
+        assert step.text.partition(" ")[0][:20] in done.stdout  # longer ones may be folded
+    assert "nc 127.0.0.1 9000" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "problem"),
+    [
+        ("v9.9", 2, r"demo: error: there is no stage v9\.9 here; there is v0\.\d"),
+        ("--nc no-such-nc", 1, "demo: cannot start no-such-nc: "),
+        ("--svg /no/such/folder/x.svg", 1, r"demo: .*No such file or directory"),
+        ("--until hello", 2, "error: argument --until: no session has the line 'hello'"),
+        ("--live", 2, "error: --live and --record need a terminal"),
+        ("--record /tmp/x", 2, "error: --live and --record need a terminal"),
+    ],
+)
+def test_what_cannot_be(options, status, problem):
+    done = run(*options.split())
+    assert done.returncode == status
+    assert re.search(problem, done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+
+
+def test_a_picture_of_a_moment(tmp_path):
+    picture = tmp_path / "picture.svg"
+    wait = next(step.line for step in HERE.sessions()[0] if step.text)
+    done = run("--svg", str(picture), "--until", wait, HERE.name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
+    assert HERE.title in text
+    assert "@font-face" not in picture.read_text()
+
+
+# On a terminal.
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (100, 30), (200, 50)])
+def test_sizes(demo, size):
+    screen = demo("--fast", HERE.name, columns=size[0], rows=size[1])
+    shown = screen.expect("The end. q leaves", "simpleSocketServer.py", "▶", "◀ MainThread")
+    assert all(len(line) <= size[0] for line in shown.splitlines())
+    assert ("log ─" in shown) == (size[0] >= 110)
+    assert screen.leave() == 0
+    assert b"Try it by hand" in screen.raw
+
+
+def test_resizing_in_the_middle(demo):
+    screen = demo("--step", HERE.name, columns=100, rows=30)
+    screen.expect("Enter goes on")
+    screen.press("\r\r")
+    for columns, rows in ((60, 20), (45, 16), (200, 50), (80, 24)):
+        screen.resize(columns, rows)
+        shown = screen.expect(HERE.title[:20], "q quits")
+        assert ("simpleSocketServer.py" in shown) == (rows >= 18)
+    assert screen.leave() == 0
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_it_can_be_left_at_any_time(demo, key):
+    screen = demo("--step", HERE.name)
+    screen.expect(HERE.title)
+    screen.press("\r\r")
+    assert screen.leave(key) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.2, 0.4])
+def test_ctrl_c_before_there_is_anything_to_see(demo, seconds):
+    screen = demo("--step", HERE.name)
+    time.sleep(seconds)  # a moment in the start is what this is about
+    screen.press("\x03")
+    assert wait_until(lambda: screen.text() is not None and not screen.child.isalive())
+    assert b"Traceback" not in screen.raw
+
+
+def test_it_ends_with_its_terminal(demo):
+    """Even where hang-ups are ignored, as under nohup."""
+    screen = demo(
+        "--step", HERE.name, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
+    screen.expect(HERE.title)
+    screen.press("\r\r")
+    assert wait_until(lambda: len(screen.descendants()) == 2)  # the server, and A's nc
+    everybody = [psutil.Process(screen.child.pid), *screen.descendants()]
+    screen.child.ptyproc.fileobj.close()
+    assert wait_until(lambda: not any(map(is_alive, everybody)))
+
+
+def test_a_session_that_goes_wrong_is_told(demo):
+    screen = demo("--fast", "--nc", "false", HERE.name)
+    assert wait_until(lambda: screen.text() is not None and not screen.child.isalive())
+    assert re.search(rb"demo: .*README\.md:\d+: A> .*\s+but A could not connect", screen.raw)
+    assert screen.child.exitstatus == 1
+
+
+def test_back_to_the_start(demo):
+    screen = demo("--step", HERE.name)
+    screen.expect("Enter goes on")
+    screen.press("\r\r")
+    screen.expect("$ nc 127.0.0.1")
+    screen.press("b")
+    assert wait_until(lambda: "$ nc 127.0.0.1" not in screen.text())
+    screen.press("\r\r\r")
+    screen.expect("$ nc 127.0.0.1")
+    assert screen.leave() == 0
+
+
+def test_the_audience_types(demo):
+    """In the middle of a session, in a terminal of its own, and then the session begins again."""
+    screen = demo("--step", HERE.name)
+    screen.expect("Enter goes on")
+    screen.press("n")
+    screen.expect("Enter sends", "$ nc 127.0.0.1")
+    screen.press("my words\r")
+    # Typed and, for this is an echo server or a ToDo list, answered.
+    screen.expect("my words", "my words" if HERE.name < "v0.4" else "")
+    assert wait_until(lambda: screen.text().count("my words") == 2 or HERE.name >= "v0.4")
+    screen.press("\x1b")
+    screen.expect("Enter next")
+    screen.press("\r")
+    assert wait_until(lambda: "my words" not in screen.text())
+    screen.expect("Enter goes on")
+    assert screen.leave() == 0
+
+
+def test_live(demo):
+    screen = demo("--live", SECOND.name)
+    screen.expect("(live)", "Enter sends")
+    screen.press("hello\r")
+    screen.expect("hello", "is served" if SECOND.name > "v0.1" else "no recv() for A")
+    screen.press("\thi\r")
+    if SECOND.name == "v0.2":
+        screen.expect("not accepted, 3 bytes unread", "◀ MainThread for A")
+        screen.press("\t\x03")  # in A: Ctrl-C ends its nc
+        screen.expect("^C", "◀ MainThread for B")
+    screen.press("\x1b")
+    screen.expect("t type yourself")
+    assert screen.leave() == 0
+
+
+def test_up_to_four_terminals(demo):
+    screen = demo("--live", SECOND.name)
+    for letter in "CD":
+        screen.expect("Enter sends")
+        screen.press("\x1b")
+        screen.expect("n new terminal")
+        screen.press("n")
+        screen.expect(f"━ {letter} ━")
+    screen.press("\x1b")
+    screen.expect("n new terminal")
+    screen.press("n")
+    screen.press("t")
+    assert " E ━" not in screen.expect("Enter sends")
+    screen.press("\x1b")
+    screen.expect("n new terminal")
+    assert screen.leave() == 0
+
+
+def test_a_recording_shows_what_was_seen(demo, tmp_path):
+    cast = tmp_path / "demo.cast"
+    screen = demo("--fast", "--record", str(cast), HERE.name)
+    seen = screen.expect("The end. q leaves")
+    assert screen.leave() == 0
+    header, *events = map(json.loads, cast.read_text().splitlines())
+    assert (header["version"], header["width"], header["height"]) == (2, 100, 30)
+    assert [time for time, _, _ in events] == sorted(time for time, _, _ in events)
+    replay = Screen.__new__(Screen)
+    replay.screen = pyte.Screen(100, 30)
+    stream = pyte.Stream(replay.screen)
+    moments = []
+    for _, kind, data in events:
+        assert kind == "o"
+        stream.feed(re.sub(r"\x1b\[[?>=<][\d;]*\$?[pu]|\x1b\[>[\d;]*[a-z]", "", data))
+        moments.append("\n".join(line.rstrip() for line in replay.screen.display))
+    assert seen in moments
+
+
+# How quick it is.
+
+
+@pytest.mark.alone
+def test_first_picture(demo):
+    """There is something to see within a second of the command."""
+    begin = time.monotonic()
+    screen = demo("--step", HERE.name)
+    screen.expect("Enter goes on")
+    assert time.monotonic() - begin < 1
