@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import socket
+import statistics
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -307,3 +309,23 @@ def test_first_picture(demo):
     screen = demo("--step", HERE.name)
     screen.expect("Enter goes on")
     assert time.monotonic() - begin < 1
+
+
+@pytest.mark.alone
+@pytest.mark.stages(since="v0.3")
+def test_a_thread_that_moved_is_drawn_at_once(demo, stage):
+    """A new client's thread is on the screen within a tenth of a second."""
+    screen = demo("--live", stage.name, columns=200, rows=50)
+    port = int(re.search(r"nc 127\.0\.0\.1 (\d+)", screen.expect("Thread-2", "log ─"))[1])
+    seconds = []
+    for number in range(3, 8):
+        begin = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port)):
+            drawn = b""
+            while f"Thread-{number}".encode() not in drawn:
+                drawn += screen.child.read_nonblocking(65536, 5)
+            seconds.append(time.monotonic() - begin)
+    assert statistics.median(seconds) < 0.1
+    screen.press("\x1b")
+    screen.expect("q quits")
+    assert screen.leave() == 0

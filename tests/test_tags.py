@@ -99,7 +99,7 @@ def test_a_tag_that_points_elsewhere_is_left_alone(repository):
     run(repository, "git", "tag", "v0.2")
     own = run(repository, "git", "rev-parse", "v0.2")
     said = (
-        "tag: not what stages/ holds: v0.2; "
+        "tag: not what this commit gives: v0.2; "
         "./scripts/tag --force moves them and loses where they point now\n"
     )
     others = " ".join(name for name in NAMES if name != "v0.2")
@@ -125,7 +125,7 @@ def test_a_changed_stage_moves_its_tag_and_those_after_it(tagged):
     assert run(tagged, "./scripts/tag", "--check") == not_committed
     commit(tagged)
     said = run(tagged, "./scripts/tag", "--check", status=1)
-    assert said.startswith("tag: not what stages/ holds: v0.3 v0.4 v0.5 v0.6; ")
+    assert said.startswith("tag: not what this commit gives: v0.3 v0.4 v0.5 v0.6; ")
 
 
 def test_no_branch_no_index_and_no_file_is_touched(repository):

@@ -15,7 +15,7 @@ from classroom.session import Step
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
-PERIOD = 0.05  # seconds between two looks at the server
+PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
 
 PLAYING = "Enter goes on · b from the start · t type yourself · n new terminal · q quits"
