@@ -84,6 +84,10 @@ class Demo(App):
     def on_mount(self):
         self.run_show()
 
+    def on_resize(self):
+        if self.scene:  # where the source is cut, and what of it is in sight, has changed
+            self.call_after_refresh(self.draw, self.scene)
+
     def on_key(self, event):
         self.show_.keys.put((event.key, event.character))
 
@@ -97,7 +101,7 @@ class Demo(App):
     def run_show(self):
         try:
             self.show_.run()
-            self.call(self.finish)
+            self.call(self.call_after_refresh, self.finish)  # when the last scene is drawn
         except (Mismatch, Breakdown) as problem:
             self.problem = problem
             self.call(self.exit, return_code=1)
