@@ -5,7 +5,9 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
+import contextlib
 import fcntl
+import os
 import re
 import select
 import shlex
@@ -19,6 +21,7 @@ import time
 
 import pytest
 from classroom import kernel
+from classroom.candidate import Candidate
 from classroom.course import ROOT, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
@@ -36,6 +39,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("classroom")
     group.addoption("--stage", action="append", help="a stage to test, v0.3 for example")
     group.addoption("--nc", help="the command that starts nc, with its options")
+    group.addoption("--server", help="test the server that this command starts, not the stage's")
 
 
 def pytest_configure(config):
@@ -48,6 +52,7 @@ def pytest_configure(config):
     if unknown := [name for name in wanted if name not in here]:
         raise pytest.UsageError(f"no stage {unknown[0]} here; there is {', '.join(here)}")
     config.stages = [here[name] for name in here if name in wanted]
+    config.server = shlex.split(config.getoption("server") or "")
     option = config.getoption("nc")
     config.nc = shlex.split(option) if option else find_nc()
 
@@ -63,7 +68,10 @@ def pytest_generate_tests(metafunc):
     """
     if "session" in metafunc.fixturenames:
         sessions = [
-            (stage, steps) for stage in metafunc.config.stages for steps in stage.sessions()
+            (stage, steps)
+            for stage in metafunc.config.stages
+            # The further ones show the flaws of our servers, which others need not have.
+            for steps in stage.sessions()[: 1 if metafunc.config.server else None]
         ]
         ids = [steps[0].place for _, steps in sessions]
         metafunc.parametrize(("stage", "session"), sessions, ids=ids)
@@ -86,12 +94,13 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked to run on other stages only."""
+    """Leave out what is marked to run on other stages only, or is not demanded of a server."""
     out = [
         item
         for item in items
-        for mark in item.iter_markers("stages")
-        if not shows(mark, item.callspec.params["stage"].name)
+        for mark in [*item.iter_markers("stages"), *item.iter_markers("behaviour")]
+        if (mark.name == "stages" or config.server)
+        and not (shows(mark, item.callspec.params["stage"].name) and is_demanded(mark, config))
     ]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
@@ -100,6 +109,11 @@ def pytest_collection_modifyitems(config, items):
 def shows(mark, stage_name):
     """Say whether the stage must show the behaviour. The names sort as they should: v0.1 … v0.6."""
     return mark.kwargs.get("since", "") <= stage_name <= mark.kwargs.get("until", "v1")
+
+
+def is_demanded(mark, config):
+    """Say whether a server that somebody else wrote must show the behaviour."""
+    return not config.server or not (mark.kwargs.get("flaw") or mark.kwargs.get("ours"))
 
 
 @pytest.fixture(autouse=True)
@@ -129,17 +143,24 @@ def spares():
 
 
 @pytest.fixture
-def start_server(stage, spares):
-    """Return a function that starts the stage's server, with further options if given."""
+def start_server(stage, spares, request):
+    """Return a function that starts the stage's server, with further options if given.
+
+    Or the one of the option --server, which knows no options of ours.
+    """
     words = [sys.executable, str(stage.server), "--port", "0"]
     servers = []
 
+    def new(*options):
+        candidate = request.config.server
+        return Candidate(candidate) if candidate else Server([*words, *options])
+
     def start(*options):
         if options:
-            server = Server([*words, *options])
+            server = new(*options)
         else:
-            server = spares.pop(stage.name, None) or Server(words)
-            spares[stage.name] = Server(words)
+            server = spares.pop(stage.name, None) or new()
+            spares[stage.name] = new()
         servers.append(server)
         return server
 
@@ -174,9 +195,17 @@ class Client:
         self.server = server
         self.socket = socket.create_connection(("127.0.0.1", server.port))
         self.port = self.socket.getsockname()[1]
+        self.sent = b""
+
+    def accepted(self):
+        """Say whether the server has picked up the connection, as far as the kernel tells."""
+        found = kernel.connection(os.getpid(), self.port, self.server.port)
+        return found is None or found.accepted is not False
 
     def send(self, data):
-        self.socket.sendall(data)
+        self.sent = data
+        with contextlib.suppress(ConnectionError):  # what comes, or does not, tells the rest
+            self.socket.sendall(data)
 
     def expect(self, pattern):
         """Read until what came matches the regular expression `pattern` (bytes) as a whole.
@@ -185,16 +214,26 @@ class Client:
         came, or nothing and the server is at rest.
         """
         received, more = b"", True
+        # A server that closes with our bytes unread resets the connection.
         while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
             if not self.wait():
                 break
-            more = self.socket.recv(65536)
+            try:
+                more = self.socket.recv(65536)
+            except ConnectionResetError:
+                more = b""
             received += more
         if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
-            raise Mismatch(f"expected {pattern!r}, got {received!r}")
+            closed = "" if more else " and the end of the connection"
+            raise Mismatch(
+                f"a client sent {shortened(self.sent)} and expected {shortened(pattern)}, "
+                f"but got {shortened(received)}{closed}"
+            )
 
     def wait(self):
         """Wait for something to read; return False if the server is at rest and nothing came."""
+        if self.server.may_sleep:
+            return self._readable(self.server.patience)
         while not self._readable(0.01 if kernel.LINUX else 1):
             if not kernel.LINUX or self.server.at_rest():
                 return self._readable(0)
@@ -210,6 +249,12 @@ class Client:
         """Close so that the other end gets a reset instead of a polite goodbye."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def shortened(data):
+    """Return bytes as one would write them, and of many the first and the last ones."""
+    text = repr(data)[1:]
+    return text if len(text) < 100 else f"{text[:40]} … {text[-20:]} ({len(data)} bytes)"
 
 
 @pytest.fixture

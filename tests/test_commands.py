@@ -11,7 +11,7 @@ from classroom.course import ROOT, stages
 from classroom.play import Play
 from classroom.terminal import NC_OF_OURS
 
-COMMANDS = ["setup", "test", "demo", "draw", "tag"]
+COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
 FIRST = NAMES[0]
 

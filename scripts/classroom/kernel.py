@@ -3,6 +3,7 @@
 Linux tells it all. Elsewhere what cannot be known is None, and who asks must wait a while instead.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -69,9 +70,28 @@ def _connections(pid, port):
     return [found for found in connections if found.raddr and found.raddr.port == port]
 
 
+def listeners(pids):
+    """Return (address, port) of each TCP socket at which one of these processes listens."""
+    if not LINUX:
+        return [
+            tuple(found.laddr)
+            for pid in pids
+            for found in psutil.Process(pid).net_connections("tcp")
+            if found.status == psutil.CONN_LISTEN
+        ]
+    files = {_link(path) for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")}
+    return [
+        (socket.inet_ntop(family, end.address[: 4 if family == socket.AF_INET else 16]), end.local)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for end in _ends(family=family, states=1 << LISTEN)
+        if f"socket:[{end.inode}]" in files
+    ]
+
+
 class _End(NamedTuple):
     """One end of a connection, as the kernel tells it."""
 
+    address: bytes  # its own; 4 or 16 bytes count
     local: int
     remote: int
     state: int
@@ -80,7 +100,7 @@ class _End(NamedTuple):
     received: int
 
 
-def _ends(local=0, remote=0):
+def _ends(local=0, remote=0, family=socket.AF_INET, states=_STATES):
     """Yield that end of a connection over loopback, if there is one; without ports, all ends.
 
     The kernel finds one end at once, and walks through a large table for all of them.
@@ -88,9 +108,7 @@ def _ends(local=0, remote=0):
     address = socket.inet_aton("127.0.0.1") + bytes(12)
     # A request to sock_diag(7): a netlink header, then struct inet_diag_req_v2.
     request = struct.pack("=IHHII", 72, 20, _REQUEST | (0 if local else _DUMP), 1, 0)
-    request += struct.pack(
-        "=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), _STATES
-    )
+    request += struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), states)
     request += struct.pack(">HH16s16s4xII", local, remote, address, address, 0xFFFFFFFF, 0xFFFFFFFF)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as netlink:
         netlink.send(request)
@@ -106,7 +124,7 @@ def _ends(local=0, remote=0):
                         return
                     raise OSError(-error, "the kernel does not answer sock_diag requests")
                 end = _unpack(messages[16:length])
-                if 1 << end.state & _STATES:
+                if 1 << end.state & states:
                     yield end
                 if local:
                     return
@@ -123,7 +141,20 @@ def _unpack(message):
         if kind == _TCP_INFO:
             (received,) = struct.unpack_from("=Q", attributes, 4 + _BYTES_RECEIVED)
         attributes = attributes[(length + 3) & ~3 :]
-    return _End(local, remote, message[1], inode, unread, received)
+    return _End(message[8:24], local, remote, message[1], inode, unread, received)
+
+
+def family(pid):
+    """Return the ids of a process and of all its descendants."""
+    found = [pid]
+    for parent in found:  # which grows meanwhile
+        if not LINUX:
+            with contextlib.suppress(psutil.Error):
+                found += [child.pid for child in psutil.Process(parent).children()]
+        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                found += map(int, path.read_text().split())
+    return found
 
 
 def _link(path):
@@ -136,7 +167,7 @@ def _link(path):
 def at_rest(pid, look=lambda: True, but=()):
     """Return what `look()` sees if all threads of `pid` slept and none ran meanwhile. Linux only.
 
-    `but` are the ids of threads that do not count.
+    The threads of its descendants count as well; those whose ids are in `but` do not.
     A program at rest does nothing more by itself until bytes come, or a time that it has set.
     """
     before = _sleeping_threads(pid, but)
@@ -147,13 +178,16 @@ def at_rest(pid, look=lambda: True, but=()):
 def _sleeping_threads(pid, but):
     """Return how often each thread of `pid` was switched, or None if one is not asleep."""
     switches = {}
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    tasks = [task for member in family(pid) for task in Path(f"/proc/{member}/task").glob("*")]
+    for task in tasks:
         if int(task.name) in but:
             continue
         try:
             status = (task / "status").read_text()
         except OSError:  # the thread ended meanwhile
             return None
+        if "\nState:\tZ" in status:  # a child that has ended, and that nobody has asked about
+            continue
         if "\nState:\tS" not in status:
             return None
         switches[task.name] = status.partition("\nvoluntary_ctxt_switches")[2]

@@ -4,6 +4,7 @@ The pty is also what ends them: when the program that holds it dies, however it 
 the kernel hangs up on them.
 """
 
+import copy
 import functools
 import re
 import shutil
@@ -43,10 +44,14 @@ def wait_until(condition, seconds=PATIENCE):
     return value
 
 
-def spawn(words):
-    """Start a command on a pty that shows its bytes as they are and echoes nothing."""
+def spawn(words, **options):
+    """Start a command on a pty that shows its bytes as they are and echoes nothing.
+
+    `options` are those of pexpect.spawn.
+    """
+    options = {"preexec_fn": restore_signals} | options
     try:
-        child = pexpect.spawn(words[0], words[1:], echo=False, preexec_fn=_restore_signals)
+        child = pexpect.spawn(words[0], words[1:], echo=False, **options)
     except pexpect.ExceptionPexpect as error:
         raise Breakdown(f"cannot start {words[0]}: {error}") from error
     child.delaybeforesend = None
@@ -58,7 +63,7 @@ def spawn(words):
     return child
 
 
-def _restore_signals():
+def restore_signals():
     """Let Ctrl-C and a hang-up end the child; a job in the background has them ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -97,8 +102,9 @@ class Terminal:
         return kernel.connection(self.child.pid, self.client_port, self.port)
 
     def connected(self):
+        """Say whether nc has been connected; the server may have closed already."""
         found = self.connection()
-        return found is not None and found.state == kernel.ESTABLISHED
+        return found is not None and found.state in {kernel.ESTABLISHED, kernel.CLOSE_WAIT}
 
     def closed_by_server(self):
         """Say whether the server has ended the connection. Some nc end then, others stay."""
@@ -138,6 +144,12 @@ class Terminal:
             self.line_open = False
         self.screen.append(("shown", shown.decode(errors="backslashreplace")))
 
+    def as_it_is(self):
+        """Return a copy that goes on showing what stands in the window now."""
+        now = copy.copy(self)
+        now.screen = list(self.screen)
+        return now
+
     def text(self):
         """Return all that stands in the window."""
         return "".join(text for _, text in self.screen)
@@ -160,6 +172,10 @@ class Terminal:
 class Server:
     """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
 
+    # A stage that is at rest has nothing more to say. Other servers may go on by themselves.
+    may_sleep = False
+    patience = PATIENCE  # seconds to wait for an answer
+
     def __init__(self, words, watched=False):
         """Start the command `words`; it becomes ready while the caller does something else.
 
@@ -171,7 +187,10 @@ class Server:
             words = self._watch.words(words)
         # Its log goes to a file: a pty that nobody reads would block the server in the end.
         self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by close)
-        self.child = spawn(["/bin/sh", "-c", 'exec "$@" >"$0" 2>&1', self._log.name, *words])
+        self.child = self._start(["/bin/sh", "-c", 'exec "$@" >"$0" 2>&1', self._log.name, *words])
+
+    def _start(self, words):
+        return spawn(words)
 
     @property
     def watched(self):
@@ -194,6 +213,12 @@ class Server:
 
     def alive(self):
         return self.child.isalive()
+
+    def how_it_ended(self):
+        """Return the end of a sentence about a server that is no longer alive."""
+        if self.child.signalstatus:
+            return f"was ended by {signal.Signals(self.child.signalstatus).name}"
+        return f"ended with status {self.child.exitstatus}"
 
     def at_rest(self, look=lambda: True):
         """Return what `look()` sees if the server slept meanwhile; see kernel. Linux only.

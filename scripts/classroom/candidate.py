@@ -1,0 +1,170 @@
+"""A server that somebody else wrote, in whatever language, as the checker runs it.
+
+It is code that one does not trust. It runs as the user who calls, within limits, and whatever it
+has started ends with it.
+"""
+
+import contextlib
+import functools
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+
+from classroom import kernel
+from classroom.terminal import Breakdown, Server, restore_signals, spawn
+
+START = 3.5  # seconds until it must listen
+ELSEWHERE = 1  # seconds for which it may listen elsewhere before it listens where it should
+MARK = "CHECKED_SERVER"  # an environment variable by which all its processes are known
+LIMITS = {
+    resource.RLIMIT_CPU: 60,  # seconds of processor time for each process
+    resource.RLIMIT_DATA: 2 << 30,  # bytes of memory for each process
+    resource.RLIMIT_FSIZE: 10 << 20,  # bytes in each file that it writes, its output among them
+    resource.RLIMIT_CORE: 0,
+}
+PROCESSES = 200  # and threads, at most
+
+
+class Candidate(Server):
+    """A server process that need not say where it listens: it is told, and watched."""
+
+    may_sleep = True
+    patience = 2
+
+    def __init__(self, words):
+        """Start the command `words`; see `command` for how it learns its port."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.number = probe.getsockname()[1]
+        self.mark = uuid.uuid4().hex
+        self._cgroup = _make_cgroup(self.mark)
+        super().__init__(command(words, self.number))
+
+    def _start(self, words):
+        environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
+        environment.pop("PYTHONPATH", None)
+        return spawn(words, env=environment, preexec_fn=self._limit)
+
+    def _limit(self):
+        restore_signals()
+        for what, limit in LIMITS.items():
+            resource.setrlimit(what, (limit, limit))
+        if self._cgroup:
+            (self._cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        elif os.getuid():
+            resource.setrlimit(resource.RLIMIT_NPROC, (self._allowed, self._allowed))
+
+    @functools.cached_property
+    def _allowed(self):
+        """How many threads the user may have, who has some already."""
+        return PROCESSES + sum(
+            process.info["num_threads"] or 0
+            for process in psutil.process_iter(["uids", "num_threads"])
+            if process.info["uids"] and process.info["uids"].real == os.getuid()
+        )
+
+    @functools.cached_property
+    def port(self):
+        """The port that it listens on. Waits for it; raises Breakdown if it does not come."""
+        deadline = time.monotonic() + START
+        there, elsewhere = [], None
+        while time.monotonic() < deadline and self.alive():
+            there = kernel.listeners(kernel.family(self.child.pid))
+            if any(port == self.number and address != "::1" for address, port in there):
+                return self.number
+            if there:
+                elsewhere = elsewhere or time.monotonic()
+                deadline = min(deadline, elsewhere + ELSEWHERE)
+            time.sleep(0.01)  # nobody tells us when it listens
+        raise Breakdown(self._why_not(there))
+
+    def _why_not(self, there):
+        """Say what is wrong with a server that does not listen where it should."""
+        said = f"; it says: {self.last_words()!r}" if self.last_words() else ""
+        if not self.alive():
+            return f"it {self.how_it_ended()}, before it listened{said}"
+        if ("::1", self.number) in there:
+            return f"it listens at ::1, IPv6 alone; let it listen at 127.0.0.1{said}"
+        if there:
+            ports = ", ".join(sorted({str(port) for _, port in there}))
+            return (
+                f"it listens on port {ports}, and was told {self.number}; let it take the port "
+                f"from --port or the environment's PORT, or write {{port}} into its command{said}"
+            )
+        return f"it does not listen within {START} seconds{said}"
+
+    def how_it_ended(self):
+        if self.child.signalstatus == signal.SIGXFSZ:
+            return "wrote more than 10 MB, and was ended"
+        return super().how_it_ended()
+
+    def last_words(self):
+        return self.log()[-200:].strip()
+
+    def log(self):
+        with open(self._log.name, "rb") as file:  # noqa: PTH123 (of a flood, the end is enough)
+            with contextlib.suppress(OSError):
+                file.seek(-10000, os.SEEK_END)
+            return file.read().decode(errors="backslashreplace")
+
+    def close(self):
+        """End it and all that it has started, wherever that has gone."""
+        deadline = time.monotonic() + 5
+        while (processes := self._processes()) and time.monotonic() < deadline:
+            for process in processes:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+        super().close()
+        if self._cgroup:
+            with contextlib.suppress(OSError):
+                self._cgroup.rmdir()
+
+    def _processes(self):
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if (
+                    process.status() != psutil.STATUS_ZOMBIE
+                    and process.environ().get(MARK) == self.mark
+                ):
+                    found.append(process)
+        return found
+
+
+def command(words, port):
+    """Return the command `words` with its port.
+
+    `{port}` in it becomes the number. A Python file gets --port if that word is in it. Any other
+    command finds it in the environment, as PORT.
+    """
+    if any("{port}" in word for word in words):
+        return [word.replace("{port}", str(port)) for word in words]
+    if len(words) == 1 and words[0].endswith(".py"):
+        path = Path(words[0])
+        takes_port = path.exists() and "--port" in path.read_text(errors="replace")
+        return [sys.executable, words[0], *(["--port", str(port)] if takes_port else [])]
+    return words
+
+
+def _make_cgroup(name):
+    """Return a control group that limits the number of processes, or None.
+
+    The kernel's limit for a user does not hold for root; this one does.
+    """
+    for folder in ("/sys/fs/cgroup/pids", "/sys/fs/cgroup"):
+        cgroup = Path(folder) / f"check-{name}"
+        with contextlib.suppress(OSError):
+            cgroup.mkdir()
+            try:
+                (cgroup / "pids.max").write_text(str(PROCESSES))
+                return cgroup
+            except OSError:
+                cgroup.rmdir()
+    return None

@@ -1,0 +1,364 @@
+"""Servers that are wrong on purpose: each is a stage with one thing changed.
+
+For each of them: the behaviour that must catch it, and words that must be in what its author is
+told. tests/test_check.py hands them all in.
+"""
+
+from typing import NamedTuple
+
+
+class Flaw(NamedTuple):
+    name: str
+    stage: str
+    old: str  # what stands in the stage's server
+    new: str  # what stands there instead
+    caught_by: str  # the behaviour
+    told: str  # a part of what its author is told
+
+
+SEND = "                client.sendall(data)\n"
+GONE = '                    raise ConnectionError("closed by the client")\n'
+THREAD = "threading.Thread(target=self.handle_client_request, args=(client, address)).start()"
+LEFT = "            client.close()\n"
+REPLY = 'client.sendall(self.reply_to(data).encode() + b"\\r\\n")'
+STORE = "self.todo_list[task_id] = value"
+
+FIRST = "the first message is echoed"
+EVERY = "every message is echoed"
+SILENT = "a client is served while another one is silent"
+NOTHING_LEFT = "clients that have gone leave no thread, no open file and no work behind"
+SECOND_WAITS = "a second message waits in the kernel, never to be read"
+POST = "POST stores a task, new or old, for every client"
+
+FLAWS = [
+    # v0.1
+    Flaw(
+        "closes_after_its_answer",
+        "v0.1",
+        "                client.sendall(data)\n",
+        "                client.sendall(data)\n                client.close()\n",
+        SECOND_WAITS,
+        "keeps the connection open",
+    ),
+    Flaw(
+        "answers_twice",
+        "v0.1",
+        "                client.sendall(data)\n",
+        "                client.sendall(data)\n                client.sendall(client.recv(1024))\n",
+        SECOND_WAITS,
+        "goes back to accept()",
+    ),
+    # v0.2
+    Flaw(
+        "loses_what_was_sent_while_waiting",
+        "v0.2",
+        "            client.settimeout(self.timeout)\n",
+        "            client.settimeout(self.timeout)\n"
+        "            if hasattr(self, 'not_the_first'):\n"
+        "                import select\n"
+        "                select.select([client], [], [], 0.2)[0] and client.recv(1024)\n"
+        "            self.not_the_first = True\n",
+        "a client that stays silent keeps the others waiting",
+        "B should have been answered 'hello', but B shows nothing",
+    ),
+    Flaw(
+        "accepts_once",
+        "v0.2",
+        "                client.close()\n",
+        "                client.close()\n                import time; time.sleep(60)\n",
+        "a client that stays silent keeps the others waiting",
+        "calls accept() when that one has left",
+    ),
+    # v0.3
+    Flaw("upper_cases", "v0.3", "sendall(data)", "sendall(data.upper())", FIRST, "shows 'HELLO"),
+    Flaw(
+        "says_who_it_is",
+        "v0.3",
+        "            while True:\n                data",
+        '            client.sendall(b"echo\\n")\n            while True:\n                data',
+        FIRST,
+        "A should have been answered 'hello', but A shows 'echo",
+    ),
+    Flaw(
+        "takes_three_seconds",
+        "v0.3",
+        SEND,
+        "                import time; time.sleep(3)\n" + SEND,
+        FIRST,
+        "A shows nothing",
+    ),
+    Flaw(
+        "answers_each_twice",
+        "v0.3",
+        "sendall(data)",
+        "sendall(data + data)",
+        FIRST,
+        "then A shows 'hello",
+    ),
+    Flaw(
+        "closes_after_a_reply",
+        "v0.3",
+        SEND,
+        SEND + '                raise ConnectionError("answered")\n',
+        EVERY,
+        "must read again after it has answered",
+    ),
+    Flaw(
+        "answers_only_the_first",
+        "v0.3",
+        SEND,
+        SEND + "                while client.recv(1024): pass\n",
+        EVERY,
+        "A should have been answered 'two', but A shows nothing",
+    ),
+    Flaw(
+        "ends_at_an_empty_line",
+        "v0.3",
+        "if not data:",
+        "if not data.strip():",
+        "an empty line is echoed",
+        "A line end alone is a message",
+    ),
+    Flaw(
+        "knows_ascii_only",
+        "v0.3",
+        "sendall(data)",
+        "sendall(data.decode('ascii').encode())",
+        "text in any script is echoed",
+        "there is no need to know what they mean",
+    ),
+    Flaw(
+        "decodes",
+        "v0.3",
+        "sendall(data)",
+        "sendall(data.decode().encode())",
+        "bytes that are no UTF-8 are echoed as they are",
+        "An echo needs no decode()",
+    ),
+    Flaw(
+        "drops_the_line_end",
+        "v0.3",
+        "sendall(data)",
+        "sendall(data.rstrip())",
+        "an empty line is echoed",
+        "A shows nothing",
+    ),
+    Flaw(
+        "sends_half",
+        "v0.3",
+        "sendall(data)",
+        "sendall(data[:512])",
+        "1,024 bytes are echoed",
+        "how much do you read",
+    ),
+    Flaw(
+        "sends_a_part",
+        "v0.3",
+        "client.sendall(data)",
+        "client.sendall(data) if len(data) < 1024 or data[-1] < 255 else client.send(data[:1000])",
+        "a message longer than one recv() is echoed whole",
+        "Long messages come in pieces",
+    ),
+    Flaw(
+        "serves_one_at_a_time",
+        "v0.3",
+        THREAD,
+        "self.handle_client_request(client, address)",
+        SILENT,
+        "When A left, B was answered. Your server serves one client at a time",
+    ),
+    Flaw(
+        "waits_for_its_thread",
+        "v0.3",
+        THREAD,
+        "thread = threading.Thread(target=self.handle_client_request, args=(client, address))\n"
+        "            thread.start()\n            thread.join()",
+        SILENT,
+        "where is accept() called again?",
+    ),
+    Flaw(
+        "tells_everybody",
+        "v0.3",
+        SEND,
+        "                self.__dict__.setdefault('all', []).append(client)\n"
+        "                for other in set(self.all):\n                    other.sendall(data)\n",
+        "a client is served while another one chats",
+        "A should have been answered 'three', but A shows 'two",
+    ),
+    Flaw(
+        "answers_the_wrong_client",
+        "v0.3",
+        "            while True:\n                data = client.recv(1024)\n"
+        "                if not data:\n" + GONE + SEND,
+        "            self.latest = client\n"
+        "            while data := client.recv(1024):\n                self.latest.sendall(data)\n"
+        "            raise ConnectionError('gone')\n",
+        "a client is served while another one chats",
+        "A should have been answered 'three', but A shows nothing",
+    ),
+    Flaw(
+        "has_room_for_four",
+        "v0.3",
+        "            client.settimeout(self.timeout)\n",
+        "            client.settimeout(self.timeout)\n"
+        "            while threading.active_count() > 4:\n                pass\n",
+        "eight clients are served at once, each with its own answers",
+        "however many there are",
+    ),
+    Flaw(
+        "ends_with_its_first_client",
+        "v0.3",
+        GONE,
+        "                    import os; os._exit(1)\n",
+        "a client that leaves makes room for the next one",
+        "Your server ended with status 1 in the middle",
+    ),
+    Flaw(
+        "ends_at_a_reset",
+        "v0.3",
+        "        except OSError as error:\n",
+        "        except ConnectionResetError:\n            import os; os._exit(3)\n"
+        "        except OSError as error:\n",
+        "a client that breaks off with a reset makes room for the next one",
+        "Your server ended with status 3 in the middle",
+    ),
+    Flaw(
+        "never_ends_its_loop",  # the accident of the article
+        "v0.3",
+        "        try:\n            while True:\n                data = client.recv(1024)\n"
+        "                if not data:\n" + GONE + SEND,
+        "        while True:\n            try:\n                data = client.recv(1024)\n"
+        "                client.sendall(data) if data else client.close()\n"
+        "            except:\n                client.close()\n"
+        "        try:\n            pass\n",
+        NOTHING_LEFT,
+        "it does not come to rest",
+    ),
+    Flaw(
+        "leaves_a_thread",
+        "v0.3",
+        LEFT,
+        LEFT + "            threading.Event().wait()\n",
+        NOTHING_LEFT,
+        "threads and open files before and after",
+    ),
+    Flaw(
+        "leaves_the_connection_open",
+        "v0.3",
+        LEFT,
+        "            self.__dict__.setdefault('kept', []).append(client)\n",
+        NOTHING_LEFT,
+        "is the socket closed?",
+    ),
+    # v0.4
+    Flaw(
+        "ends_its_line",
+        "v0.4",
+        "str(self.todo_list).encode()",
+        "str(self.todo_list).encode() + b'\\n'",
+        "anything is answered with the whole list and no line end",
+        "Whatever comes, the answer is str() of the dict",
+    ),
+    Flaw(
+        "speaks_json",
+        "v0.4",
+        "str(self.todo_list)",
+        "__import__('json').dumps(self.todo_list)",
+        "a client is served while another one is silent",
+        'B shows \'{"task_01"',
+    ),
+    # v0.5
+    Flaw(
+        "gives_the_whole_list",
+        "v0.5",
+        'return self.todo_list.get(task_id, "no key match")',
+        "return str(self.todo_list)",
+        "GET gives a task's text",
+        "the one in the middle is the key",
+    ),
+    Flaw(
+        "ends_at_an_unknown_key",
+        "v0.5",
+        'self.todo_list.get(task_id, "no key match")',
+        "self.todo_list[task_id]",
+        "GET of an unknown task says so",
+        "dict.get() has a second argument",
+    ),
+    Flaw(
+        "has_no_crlf",
+        "v0.5",
+        '+ b"\\r\\n"',
+        '+ b"\\n"',
+        "an answer ends in CRLF",
+        "The bytes 13 and 10",
+    ),
+    Flaw(
+        "crashes_on_another_shape",
+        "v0.5",
+        "except ValueError:",
+        "except UnicodeDecodeError:",
+        "a GET of another shape gets one error line, and the connection goes on",
+        "too few parts, or too many",
+    ),
+    Flaw(
+        "crashes_on_bytes",
+        "v0.5",
+        "        try:\n            request = data.decode()\n",
+        "        request = data.decode()\n        try:\n",
+        "bytes that are no UTF-8 get one error line, and the connection goes on",
+        "decode() raises UnicodeDecodeError",
+    ),
+    Flaw(
+        "closes_after_an_error",
+        "v0.5",
+        REPLY,
+        REPLY + '\n                if b"GET" in data and data.count(b"/") != 2:\n'
+        '                    raise ConnectionError("wrong")',
+        "a GET of another shape gets one error line, and the connection goes on",
+        "and the end of the connection",
+    ),
+    # v0.6
+    Flaw("forgets_posts", "v0.6", STORE, "pass", POST, "no key match"),
+    Flaw(
+        "shares_nothing",
+        "v0.6",
+        "            while True:\n                data",
+        "            self = __import__('copy').deepcopy(self.__class__.__new__(self.__class__))\n"
+        "            self.todo_list = {'task_01': 'see someone', 'task_02': 'read book',\n"
+        "                'task_03': 'play basketball'}\n"
+        "            while True:\n                data",
+        POST,
+        "is there one dict for all",
+    ),
+    Flaw("mixes_keys", "v0.6", STORE, 'self.todo_list["task_01"] = value', POST, "the right one?"),
+    Flaw(
+        "stores_half_a_request",
+        "v0.6",
+        'method, assignment, status = request.split("/")',
+        'method, assignment, *status = request.split("/")',
+        "a POST of another shape gets one error line and stores nothing",
+        "store only when it is whole",
+    ),
+]
+
+# What is no server at all, by name: its code, and a part of what its author is told.
+NO_SERVERS = {
+    "ends_at_once": ("import sys; sys.exit('oops')", "it ended with status 1, before it listened"),
+    "never_listens": ("while True: pass", "it does not listen within"),
+    "floods": ("while True: print('x' * 1000)", "it wrote more than 10 MB"),
+    "forks_without_end": ("import os\nwhile True: os.fork()", "before it listened"),
+    "hides_a_child": (
+        "import os, time\nif not os.fork():\n    os.setsid()\n    os.fork()\ntime.sleep(1000)",
+        "it does not listen within",
+    ),
+    "listens_elsewhere": (
+        "import socket, time\ns = socket.create_server(('127.0.0.1', 0))\ntime.sleep(1000)",
+        "it listens on port ",
+    ),
+    "speaks_ipv6_alone": (
+        "import os, socket, time\n"
+        "s = socket.create_server(('::1', int(os.environ['PORT'])), family=socket.AF_INET6)\n"
+        "time.sleep(1000)",
+        "IPv6 alone",
+    ),
+}

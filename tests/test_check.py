@@ -1,0 +1,227 @@
+"""The checker is checked: with servers that are wrong on purpose, and with right ones of others."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from broken.servers import FLAWS, NO_SERVERS
+from classroom.course import ROOT, SERVER, stages
+from classroom.terminal import wait_until
+
+HERE = {stage.name: stage for stage in stages()}
+# What a stage cannot do that its successor can: the lesson of that.
+LESSONS = {
+    "v0.2": "every message is echoed",
+    "v0.3": "a client is served while another one is silent",
+    "v0.4": "a client is served while another one is silent",
+    "v0.5": "a client is served while another one is silent",
+    "v0.6": "POST stores a task, new or old, for every client",
+}
+
+
+# What has nothing to do with the stage is tested on one.
+one_stage = pytest.mark.stages(since="v0.3", until="v0.3")
+
+
+def check(*words, status):
+    """Run the command, which must end with `status`; return what it prints, and its errors."""
+    done = subprocess.run(
+        ["./scripts/check", *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def hand_in(folder, name, code):
+    path = folder / name / SERVER
+    path.parent.mkdir()
+    path.write_text(code, encoding="utf-8")
+    return str(path)
+
+
+def first_failure(report):
+    """Return the first behaviour that does not hold, and all that its author is told of it."""
+    failed = next(result for result in report["behaviours"] if not result["holds"])
+    told = " ".join(failed[part] for part in ("problem", "aftermath", "hint"))
+    return failed["behaviour"], told
+
+
+def is_left(path):
+    return [p for p in psutil.process_iter() if any(path in word for word in cmdline(p))]
+
+
+def cmdline(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_class_at_once(stage, tmp_path):
+    """Every broken server is caught by the behaviour that is meant to, and told so."""
+    expected = {}
+    for flaw in FLAWS:
+        if flaw.stage == stage.name:
+            code = stage.server.read_text(encoding="utf-8")
+            assert code.count(flaw.old) == 1, flaw.name
+            path = hand_in(tmp_path, flaw.name, code.replace(flaw.old, flaw.new))
+            expected[path] = flaw.caught_by, flaw.told
+    before = f"v0.{int(stage.name[-1]) - 1}"
+    if before in HERE:
+        code = HERE[before].server.read_text(encoding="utf-8")
+        expected[hand_in(tmp_path, "the_stage_before", code)] = LESSONS[stage.name], ""
+    if stage.name == "v0.3":
+        for name, (code, told) in NO_SERVERS.items():
+            expected[hand_in(tmp_path, name, code)] = "the first message is echoed", told
+    right = hand_in(tmp_path, "right", stage.server.read_text(encoding="utf-8"))
+    begin = time.monotonic()
+    output, _ = check("--json", stage.name, "--each", f"{tmp_path}/*/{SERVER}", status=1)
+    assert time.monotonic() - begin < 60
+    reports = {report["command"]: report for report in json.loads(output)}
+    assert reports.pop(right)["passed"]
+    assert reports.keys() == expected.keys()
+    for path, report in reports.items():
+        behaviour, words = first_failure(report)
+        assert (behaviour, words) == (expected[path][0], words), path
+        assert expected[path][1] in words, path
+    assert not is_left(str(tmp_path))
+
+
+def test_there_are_enough_of_them():
+    assert len(FLAWS) >= 25
+    assert len({flaw.name for flaw in FLAWS}) == len(FLAWS)
+
+
+SOCKETSERVER = """
+import os, socketserver
+
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(1024):
+            self.request.sendall(data)
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Echo).serve_forever()
+"""
+ASYNCIO = """
+import asyncio, os
+
+async def echo(reader, writer):
+    try:
+        while data := await reader.read(1024):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(echo, "127.0.0.1", int(os.environ["PORT"]))
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+@one_stage
+@pytest.mark.parametrize("code", [SOCKETSERVER, ASYNCIO], ids=["socketserver", "asyncio"])
+def test_a_right_server_of_somebody_else(stage, code, tmp_path):
+    output, _ = check(stage.name, hand_in(tmp_path, "other", code), status=0)
+    assert "behaviours hold, in" in output
+    assert "✗" not in output
+
+
+@one_stage
+@pytest.mark.parametrize(
+    "command",
+    ["ncat -lk 127.0.0.1 {port} -e /bin/cat", "socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat"],
+)
+def test_a_right_server_in_another_language(stage, command):
+    words = command.split()
+    if not shutil.which(words[0]):
+        pytest.skip(f"{words[0]} is not installed")
+    check(stage.name, "--", *words, status=0)
+
+
+@one_stage
+def test_what_a_student_reads(stage, tmp_path):
+    code = stage.server.read_text(encoding="utf-8").replace("client.recv(1024)", 'b""')
+    output, errors = check(stage.name, hand_in(tmp_path, "deaf", code), status=1)
+    assert errors == ""
+    assert "\x1b" not in output
+    assert "✗" in output
+    assert f"Read: {stage.lesson.relative_to(ROOT).parts[0]}" in output
+    assert "not tried yet (--all goes on)." in output
+    for word in ("pytest", "assert", "Mismatch", "fixture", "tests/"):
+        assert word not in output.replace(str(tmp_path), "")
+
+
+@one_stage
+def test_all_goes_on_after_a_failure(stage, tmp_path):
+    code = stage.server.read_text(encoding="utf-8").replace("client.recv(1024)", 'b""')
+    path = hand_in(tmp_path, "deaf", code)
+    output, _ = check("--all", "--json", stage.name, path, status=1)
+    report = json.loads(output)
+    assert len(report["behaviours"]) == report["of"] > report["held"]
+
+
+@one_stage
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("", "the following arguments are required: STAGE, COMMAND"),
+        ("v9.9 server.py", "there is no stage v9.9 here; there is v0."),
+        ("STAGE no-such.py", "there is no no-such.py"),
+        ("STAGE -- no-such-command {port}", "there is no no-such-command"),
+        ("--new STAGE a b", "--new needs one folder"),
+    ],
+)
+def test_misuse(stage, words, problem):
+    _, errors = check(*words.replace("STAGE", stage.name).split(), status=2)
+    assert problem in errors.splitlines()[-1]
+
+
+@one_stage
+def test_a_pattern_that_matches_nothing(stage):
+    _, errors = check(stage.name, "--each", "no/such/*.py", status=1)
+    assert errors == "check: no file matches no/such/*.py\n"
+
+
+@pytest.mark.stages(until="v0.2")
+@pytest.mark.skipif(len(HERE) == 1, reason="at a tag there is no stage before")
+def test_start_from_nothing(stage, tmp_path):
+    folder = tmp_path / "mine"
+    output, _ = check("--new", stage.name, folder, status=0)
+    path = folder / SERVER
+    assert f"./scripts/check {stage.name} {path}" in output
+    assert path.read_text(encoding="utf-8").startswith(f"# Your task, {stage.name}: {stage.title}")
+    _, errors = check("--new", stage.name, folder, status=1)
+    assert errors == f"check: {path} is there already; choose another folder\n"
+    report, _ = check("--json", stage.name, path, status=1)
+    expected = LESSONS.get(stage.name, "the first message is echoed")
+    assert first_failure(json.loads(report))[0] == expected
+
+
+@one_stage
+def test_ctrl_c_leaves_nothing_behind(stage, tmp_path):
+    path = hand_in(tmp_path, "idle", "import time\ntime.sleep(100)")
+    command = ["./scripts/check", stage.name, path]
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, text=True) as checking:
+        assert wait_until(lambda: any(cmdline(p)[-1:] == [path] for p in is_left(path)[1:]))
+        os.killpg(checking.pid, signal.SIGINT)
+        assert checking.wait(10) in {130, -signal.SIGINT}
+    assert wait_until(lambda: not is_left(path))
