@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 import test_behaviours
+from broken.servers import FLAWS
 from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.draw import draw_all
@@ -29,6 +31,7 @@ PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 # The languages of blocks that a test below checks.
 CHECKED = {"diff", "python", "sh", "sh server", "sh client", *(f"session {n}" for n in NAMES)}
+CHECKED |= {f"report {flaw.name}" for flaw in FLAWS}
 
 
 class Block(NamedTuple):
@@ -147,6 +150,7 @@ def test_commands(page, repository, tmp_path, monkeypatch):
     run(clone, "git", "config", "user.email", "reader@localhost")
     (clone / ".venv").symlink_to(ROOT / ".venv")
     run(clone, "./scripts/setup")
+    shutil.copy(stages()[2].server, clone / "my_server.py")
     # Of the suite, which a page may start, one test is enough here.
     monkeypatch.setenv("PYTEST_ADDOPTS", "-n0 -k test_first_message")
     for block in commands:
@@ -205,6 +209,23 @@ def test_sessions_that_name_their_stage(page, nc):
             with contextlib.closing(Server(words)) as server, Play(server, nc) as player:
                 path, _, line = block.place.rpartition(":")
                 player.run(parse(block.content, path, int(line)))
+
+
+@every_page
+def test_reports(page, tmp_path):
+    """A report in a page is what a broken server's author is told today."""
+    for flaw in FLAWS:
+        for block in blocks(page, f"report {flaw.name}"):
+            code = next(s for s in stages() if s.name == flaw.stage).server.read_text()
+            (tmp_path / "my_server.py").write_text(code.replace(flaw.old, flaw.new))
+            command = [ROOT / "scripts" / "check", flaw.stage, "my_server.py"]
+            told = without_ports(run(tmp_path, *command, status=1))
+            assert told == without_ports(block.content), f"{block.place}: it says now:\n{told}"
+
+
+def without_ports(report):
+    lines = re.sub(r"(?<=127\.0\.0\.1 )\d+", "", report).splitlines()
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 # Pictures.

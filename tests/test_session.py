@@ -118,7 +118,7 @@ def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
 
 
 def test_a_server_that_ends_is_a_breakdown_and_no_mismatch():
-    with pytest.raises(Breakdown, match="the server has ended"):
+    with pytest.raises(Breakdown, match="the server ended with status 1"):
         play("sys.exit('oh no')", "A> x\nA< x")
 
 

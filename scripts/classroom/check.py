@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -100,8 +101,8 @@ class Report:
             self.console.print(Padding(table, (0, 1), expand=False))
         for text in (result["problem"], result["aftermath"], result["hint"]):
             if text:
-                self.console.print(Padding(text, (0, 2), expand=False))
-        self.console.print(Padding(f"Read: {result['lesson']}", (0, 2), style="dim", expand=False))
+                self.console.print(textwrap.indent(textwrap.fill(text, 96), "  "))
+        self.console.print(f"  Read: {result['lesson']}", style="dim")
 
 
 def problem_of(error):
