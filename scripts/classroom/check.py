@@ -101,7 +101,9 @@ class Report:
             self.console.print(Padding(table, (0, 1), expand=False))
         for text in (result["problem"], result["aftermath"], result["hint"]):
             if text:
-                self.console.print(textwrap.indent(textwrap.fill(text, 96), "  "))
+                self.console.print(
+                    textwrap.indent(textwrap.fill(text, self.console.width - 4), "  ")
+                )
         self.console.print(f"  Read: {result['lesson']}", style="dim")
 
 
@@ -131,10 +133,22 @@ def check(stage, words, go_on, console):
     begin = time.monotonic()
     report = Report(stage, go_on, console)
     tests = ROOT / "tests"
-    options = ["-c", tests / "pytest.ini", "--rootdir", ROOT, "-o", "addopts=", "-p", "no:terminal"]
+    options = [
+        "-c",
+        tests / "pytest.ini",
+        "--rootdir",
+        ROOT,
+        "-o",
+        "addopts=",
+        "-o",
+        "filterwarnings=",
+        "-p",
+        "no:terminal",
+    ]
     options += ["-p", "no:cacheprovider", "-p", "no:xdist"]
     options += ["--stage", stage.name, "--server", shlex.join(words), "--nc", shlex.join(find_nc())]
     chosen = [tests / "test_behaviours.py", f"{tests / 'test_lessons.py'}::test_session"]
+    os.environ.pop("PYTEST_ADDOPTS", None)  # which are for other runs
     status = pytest.main([*map(str, [*options, *chosen])], plugins=[report])
     if status in {pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}:
         sys.exit("check: the suite itself is broken; ./scripts/test tells more")
@@ -153,7 +167,8 @@ def check(stage, words, go_on, console):
 
 def check_one(options):
     """Check one server and say how it went; return the exit status."""
-    console = Console(highlight=False, markup=False, quiet=options.json)
+    width = None if sys.stdout.isatty() else 100
+    console = Console(highlight=False, markup=False, quiet=options.json, width=width)
     console.print(f"{options.stage.name}: {shlex.join(options.command)}", style="bold")
     told = check(options.stage, options.command, options.all, console)
     if options.json:

@@ -345,7 +345,7 @@ FLAWS = [
 NO_SERVERS = {
     "ends_at_once": ("import sys; sys.exit('oops')", "it ended with status 1, before it listened"),
     "never_listens": ("while True: pass", "it does not listen within"),
-    "floods": ("while True: print('x' * 1000)", "it wrote more than 10 MB"),
+    "floods": ("while True: print('x' * 1000)", "it wrote more than 10 MB, and had to end"),
     "forks_without_end": ("import os\nwhile True: os.fork()", "before it listened"),
     "hides_a_child": (
         "import os, time\nif not os.fork():\n    os.setsid()\n    os.fork()\ntime.sleep(1000)",
