@@ -595,6 +595,8 @@ def test_port_in_use(stage, server):
         ("--port nine", 2),
         ("--port 70000", 1),
         ("--timeout 0", 2),
+        ("--timeout 86401", 2),
+        ("--timeout -1", 2),
         ("--timeout nan", 2),
         ("--host ::1", 1),
         ("--colour red", 2),
@@ -608,6 +610,15 @@ def test_bad_option(stage, options, status):
     assert not usage or usage[0].startswith("usage:")
     assert name in last or value in last
     assert "Traceback" not in error
+
+
+@behaviour("its --help tells what it does without options", ours=True)
+def test_help(stage):
+    words = [sys.executable, str(stage.server), "--help"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert stage.summary in told
+    for default in ("address to bind (127.0.0.1)", "a free one (9000)", "idle seconds (60)"):
+        assert default in told
 
 
 @behaviour("it listens on loopback unless told otherwise", ours=True)
@@ -635,4 +646,5 @@ def test_port_is_free_again(server, connect, start_server):
     server.child.sendintr()  # the server closes first: its end stays behind in TIME_WAIT
     assert client.socket.recv(1024) == b""
     client.close()
-    assert start_server("--port", str(server.port)).port == server.port
+    # A day is the longest timeout that there is.
+    assert start_server("--port", str(server.port), "--timeout", "86400").port == server.port
