@@ -174,8 +174,8 @@ def test_resizing_in_the_middle(demo):
     screen.press("\r\r")
     for columns, rows in ((60, 20), (45, 16), (200, 50), (80, 24)):
         screen.resize(columns, rows)
-        shown = screen.expect(HERE.title[:20], "q quits")
-        assert ("simpleSocketServer.py" in shown) == (rows >= 18)
+        screen.expect(HERE.title[:20], "q quits")
+        assert wait_until(lambda rows=rows: ("Server.py ─" in screen.text()) == (rows >= 18))
     assert screen.leave() == 0
 
 
@@ -241,7 +241,7 @@ def test_the_audience_types(demo):
     screen.expect("my words", "my words" if HERE.name < "v0.4" else "")
     assert wait_until(lambda: screen.text().count("my words") == 2 or HERE.name >= "v0.4")
     screen.press("\x1b")
-    screen.expect("Enter next")
+    screen.expect("Enter begins again")
     screen.press("\r")
     assert wait_until(lambda: "my words" not in screen.text())
     screen.expect("Enter goes on")

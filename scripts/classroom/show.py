@@ -18,9 +18,7 @@ READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
 
-PLAYING = "Enter goes on · b from the start · t type yourself · n new terminal · q quits"
-TOUCHED = "Enter next · b from the start · t type again · n new terminal · q quits"
-LIVE = "b from the start · t type yourself · n new terminal · q quits"
+KEYS = "b from the start · t type yourself · n new terminal · q quits"
 TYPING = "Enter sends · Tab next terminal · Ctrl-C ends nc · Esc gives the keyboard back"
 
 
@@ -97,6 +95,7 @@ class Show:
         self.actions = dict.fromkeys(self.letters, "")  # what was done last in each terminal
         self.typing = self.line = ""  # in which terminal the audience types, and what so far
         self.touched = False  # it has typed, so that the session cannot go on
+        self.enter = "Enter goes on"
         with stage_set(stage, self.options.nc) as self.player:
             for step in self.player.steps(steps, before=self.pause_before):
                 if step.action == "remark":
@@ -109,31 +108,43 @@ class Show:
             self.at_end(is_last)
 
     def pause_before(self, step):
-        """Give the audience its time, but for the first line."""
-        if self.options.live or self.options.fast:
-            return
-        self.wait(None if self.options.step else pause_after(step))
+        """Give the audience its time before a line, or only hear what it says."""
+        if self.options.step:
+            self.wait(None)
+        else:
+            hurry = self.options.fast or self.options.live
+            self.wait(0 if hurry else pause_after(step))
         if self.touched:
             raise Again
 
     def at_end(self, is_last):
+        """Stay until the audience goes on: to the next session, or, after the last, home."""
+        self.enter = "Enter leaves" if is_last else "Enter next"
         if self.options.live:
-            self.typing, self.touched = "A", True
-            self.wait(None)
+            self.typing = "A"
         elif is_last:
             self.caption = "The end. q leaves, and tells how to try it by hand."
-            self.wait(0 if self.options.unattended else None)
-        elif not self.options.fast:
-            self.wait(None if self.options.step else LOOKING)
+        if self.options.unattended:
+            return
+        if self.options.step or self.options.live or is_last:
+            self.wait(None)
+        else:
+            self.wait(0 if self.options.fast else LOOKING)
 
     def wait(self, seconds):
-        """Look at the server until the audience goes on, or so many seconds have passed."""
+        """Look at the server until the audience goes on, or so many seconds have passed.
+
+        When the audience has typed, or does so, only its word counts.
+        """
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
-        while self.typing or self.touched or time.monotonic() < deadline:
+        while True:
             self.look()
+            rest = max(0, deadline - time.monotonic())
             with contextlib.suppress(queue.Empty):
-                if self.press(*self.keys.get(timeout=PERIOD)):
+                if self.press(*self.keys.get(timeout=min(PERIOD, rest))):
                     return
+            if not rest and not self.typing and not self.touched:
+                return
 
     def press(self, key, character):
         """Do what a key says; return True if it says to go on."""
@@ -165,10 +176,11 @@ class Show:
             raise Stopped
         elif key == "ctrl+c":
             terminal.press_ctrl_c()
-            terminal.left = self.touched = True
+            terminal.left = True
+            self.touch()
             self.actions[self.typing] = "leaves"
         elif key == "enter":
-            self.touched = True
+            self.touch()
             if not is_open:
                 self.player.connect(self.typing)
             else:
@@ -180,15 +192,18 @@ class Show:
         elif character and character.isprintable():
             self.line += character
 
+    def touch(self):
+        """Note that the session is the audience's now; before its end, it cannot go on."""
+        self.touched = True
+        if self.enter == "Enter goes on":
+            self.enter = "Enter begins again"
+
     def look(self):
         """Draw what there is to see now, if it is not drawn already."""
         terminals = self.player.terminals
         for terminal in terminals.values():
             terminal.read()
         moment = self.player.moment()
-        keys = TYPING if self.typing else TOUCHED if self.touched else PLAYING
-        if self.options.live and not self.typing:
-            keys = LIVE
         scene = Scene(
             self.title,
             self.stage,
@@ -207,7 +222,7 @@ class Show:
             moment.standings,
             self.player.server.log(),
             self.caption,
-            keys,
+            TYPING if self.typing else f"{self.enter} · {KEYS}",
         )
         if scene != self.scene:
             self.scene = scene
