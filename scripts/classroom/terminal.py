@@ -50,10 +50,14 @@ def spawn(words, **options):
     `options` are those of pexpect.spawn.
     """
     options = {"preexec_fn": restore_signals} | options
+    # Until it becomes the command, the child is a copy of us, and would take Ctrl-C as we do.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child = pexpect.spawn(words[0], words[1:], echo=False, **options)
     except pexpect.ExceptionPexpect as error:
         raise Breakdown(f"cannot start {words[0]}: {error}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     child.delaybeforesend = None
     child.ptyproc.delayafterclose = 0
     child.ptyproc.delayafterterminate = 0.02
@@ -67,6 +71,7 @@ def restore_signals():
     """Let Ctrl-C and a hang-up end the child; a job in the background has them ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def end(child):
