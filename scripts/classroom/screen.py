@@ -67,9 +67,11 @@ def source(path, standings, width, height):
     """
     code = path.read_text(encoding="utf-8")
     lines = Syntax(code, "python", theme="ansi_dark").highlight(code).split("\n")
-    first, last = (code[: code.index(mark)].count("\n") for mark in ("    def listen", "def main"))
+    # From listen() to main(); if somebody has renamed them, all of it.
+    first = code[: max(0, code.find("    def listen"))].count("\n")
+    last = code.partition("\n\n\ndef main")[0].count("\n") + 1
     shown, marked = [], []
-    for number, line in enumerate(lines[first : last - 2], first + 1):
+    for number, line in enumerate(lines[first:last], first + 1):
         here = [
             f"{standing.thread} for {standing.client}" if standing.client else standing.thread
             for standing in standings
