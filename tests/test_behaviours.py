@@ -528,6 +528,13 @@ def test_post_of_another_shape(connect):
 # Flaws that a lesson tells of.
 
 
+@behaviour("more than 1,024 bytes are taken for two messages", since="v0.4", flaw=True)
+def test_more_than_one_recv(connect, answer):
+    client = connect()
+    client.send(b"x" * 1025)
+    client.expect(rb"(" + re.escape(answer("hello").encode()) + rb"(\r\n)?){2}")
+
+
 @behaviour("two requests in one packet are taken for one", since="v0.5", flaw=True)
 def test_two_requests_in_one_packet(connect):
     client = connect()
