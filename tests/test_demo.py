@@ -14,7 +14,7 @@ import psutil
 import pyte
 import pytest
 from classroom.course import ROOT, stages
-from classroom.terminal import wait_until
+from classroom.terminal import restore_signals, wait_until
 
 HERE = stages()[0]
 SECOND = stages()[min(1, len(stages()) - 1)]  # at a tag there is one
@@ -40,6 +40,7 @@ class Screen:
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "LINES"}}
+        further = {"preexec_fn": restore_signals} | further
         self.child = pexpect.spawn(
             "./scripts/demo",
             [*options],
