@@ -235,9 +235,14 @@ class Client:
         if self.server.may_sleep:
             return self._readable(self.server.patience)
         while not self._readable(0.01 if kernel.LINUX else 1):
-            if not kernel.LINUX or self.server.at_rest():
+            if not kernel.LINUX or self.server.at_rest(self._all_has_arrived):
                 return self._readable(0)
         return True
+
+    def _all_has_arrived(self):
+        """Say whether nothing is on the way: a long message waits for acknowledgements."""
+        found = kernel.connection(os.getpid(), self.port, self.server.port)
+        return found is None or not found.on_the_way
 
     def _readable(self, seconds):
         return bool(select.select([self.socket], [], [], seconds)[0])

@@ -36,6 +36,7 @@ class Connection:
     accepted: bool | None = None
     unread: int | None = None  # bytes that arrived and that the server has not read
     received: int | None = None  # bytes that arrived in all
+    on_the_way: int | None = None  # bytes, in both directions
 
 
 def client_port(pid, port):
@@ -59,7 +60,12 @@ def connection(pid, client_port, port):
     for end in _ends(client_port, port):
         for far_end in _ends(port, client_port):
             return Connection(
-                client_port, end.state, far_end.inode != 0, far_end.unread, far_end.received
+                client_port,
+                end.state,
+                far_end.inode != 0,
+                far_end.unread,
+                far_end.received,
+                end.unsent + far_end.unsent,
             )
         return Connection(client_port, end.state)
     return None
@@ -97,6 +103,7 @@ class _End(NamedTuple):
     state: int
     inode: int  # 0 while the connection is not accepted
     unread: int
+    unsent: int  # or not acknowledged yet
     received: int
 
 
@@ -134,14 +141,14 @@ def _ends(local=0, remote=0, family=socket.AF_INET, states=_STATES):
 def _unpack(message):
     """Read struct inet_diag_msg and, of the attributes behind it, struct tcp_info."""
     local, remote = struct.unpack_from(">HH", message, 4)
-    unread, inode = struct.unpack_from("=I8xI", message, 56)
+    unread, unsent, inode = struct.unpack_from("=II4xI", message, 56)
     received, attributes = 0, message[72:]
     while attributes:
         length, kind = struct.unpack_from("=HH", attributes)
         if kind == _TCP_INFO:
             (received,) = struct.unpack_from("=Q", attributes, 4 + _BYTES_RECEIVED)
         attributes = attributes[(length + 3) & ~3 :]
-    return _End(message[8:24], local, remote, message[1], inode, unread, received)
+    return _End(message[8:24], local, remote, message[1], inode, unread, unsent, received)
 
 
 def family(pid):
