@@ -295,9 +295,15 @@ def answer(stage):
 # Clones of the project, for what is about git, or must change nothing here.
 
 
+def command(*words, **options):
+    """Run a command that must end by itself; return it with its output as text."""
+    options = {"stdin": subprocess.DEVNULL, "timeout": 120, "cwd": ROOT} | options
+    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+
+
 def run(folder, *words, status=0):
     """Run a command, which must end with `status`; return what it prints."""
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    done = command(*words, cwd=folder)
     assert done.returncode == status, done.stderr + done.stdout
     return done.stdout + done.stderr
 

@@ -3,30 +3,24 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 
 import pytest
 from classroom.course import ROOT, stages
 from classroom.play import Play
 from classroom.terminal import NC_OF_OURS
+from conftest import command
 
 COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
 FIRST = NAMES[0]
 
 
-def run(*words, **options):
-    """Run a command that must end by itself; return it with its output as text."""
-    options = {"stdin": subprocess.DEVNULL, "timeout": 60, "cwd": ROOT} | options
-    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help(command):
-    done = run(f"./scripts/{command}", "--help")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(name):
+    done = command(f"./scripts/{name}", "--help")
     assert done.returncode == 0
-    assert f"usage: ./scripts/{command}" in done.stdout
+    assert f"usage: ./scripts/{name}" in done.stdout
     assert done.stderr == ""
 
 
@@ -39,7 +33,7 @@ def test_every_command_is_here():
 
 
 def test_setup_has_nothing_to_do():
-    done = run("./scripts/setup")
+    done = command("./scripts/setup")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -67,7 +61,7 @@ def fake(path, name, script):
 
 def setup(bare):
     project, path = bare
-    return run("/bin/sh", "scripts/setup", cwd=project, env={"PATH": str(path)})
+    return command("/bin/sh", "scripts/setup", cwd=project, env={"PATH": str(path)})
 
 
 def test_setup_without_python(bare):
@@ -138,7 +132,7 @@ def test_setup_installs_nc_or_says_that_it_cannot(bare):
 
 
 def test_unknown_stage():
-    done = run("./scripts/test", "--stage", "v9.9")
+    done = command("./scripts/test", "--stage", "v9.9")
     assert done.returncode == 4
     assert f"no stage v9.9 here; there is {', '.join(NAMES)}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -154,7 +148,7 @@ def test_our_nc_in_a_session(stage, server):
 
 @pytest.mark.stages(since="v0.2")
 def test_our_nc_in_a_pipe(server):
-    done = run(*NC_OF_OURS, "127.0.0.1", str(server.port), stdin=None, input="hello\n")
+    done = command(*NC_OF_OURS, "127.0.0.1", str(server.port), stdin=None, input="hello\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
@@ -169,7 +163,7 @@ def test_our_nc_in_a_pipe(server):
     ],
 )
 def test_our_nc_with_bad_arguments(arguments, problem):
-    done = run(*NC_OF_OURS, *arguments)
+    done = command(*NC_OF_OURS, *arguments)
     assert done.returncode == 1
     assert re.match(problem, done.stderr)
     assert done.stderr.count("\n") == 1

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import time
 import xml.etree.ElementTree as ET
 
@@ -15,22 +14,10 @@ import pyte
 import pytest
 from classroom.course import ROOT, stages
 from classroom.terminal import restore_signals, wait_until
+from conftest import command
 
 HERE = stages()[0]
 SECOND = stages()[min(1, len(stages()) - 1)]  # at a tag there is one
-
-
-def run(*words):
-    """Run the demo where there is no terminal; return it with its output as text."""
-    return subprocess.run(
-        ["./scripts/demo", *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=60,
-        check=False,
-    )
 
 
 class Screen:
@@ -119,7 +106,7 @@ def demo():
 
 
 def test_into_a_pipe():
-    done = run(HERE.name)
+    done = command("./scripts/demo", HERE.name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{HERE.name}: ")
     assert "\x1b" not in done.stdout
@@ -140,7 +127,7 @@ def test_into_a_pipe():
     ],
 )
 def test_what_cannot_be(options, status, problem):
-    done = run(*options.split())
+    done = command("./scripts/demo", *options.split())
     assert done.returncode == status
     assert re.search(problem, done.stderr.splitlines()[-1])
     assert "Traceback" not in done.stderr
@@ -149,7 +136,7 @@ def test_what_cannot_be(options, status, problem):
 def test_a_picture_of_a_moment(tmp_path):
     picture = tmp_path / "picture.svg"
     wait = next(step.line for step in HERE.sessions()[0] if step.text)
-    done = run("--svg", str(picture), "--until", wait, HERE.name)
+    done = command("./scripts/demo", "--svg", str(picture), "--until", wait, HERE.name)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
     assert HERE.title in text
