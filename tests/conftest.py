@@ -25,7 +25,7 @@ from classroom.candidate import Candidate
 from classroom.course import ROOT, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
-from classroom.terminal import Server, find_nc
+from classroom.terminal import Breakdown, Server, find_nc
 
 # At a tag, one stage stands at the root; what is about all of them and their pages is not there.
 collect_ignore = [] if (ROOT / "stages").exists() else ["test_pages.py", "test_tags.py"]
@@ -211,19 +211,23 @@ class Client:
         """Read until what came matches the regular expression `pattern` (bytes) as a whole.
 
         An empty pattern expects the end of the connection. Raises Mismatch when something else
-        came, or nothing and the server is at rest.
+        came, or nothing and the server is at rest; Breakdown when the server has ended.
         """
         received, more = b"", True
-        # A server that closes with our bytes unread resets the connection.
         while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
             if not self.wait():
                 break
             try:
                 more = self.socket.recv(65536)
-            except ConnectionResetError:
+            except ConnectionResetError:  # it has closed with bytes of ours unread
                 more = b""
             received += more
         if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
+            if not more and self.server.has_ended():
+                raise Breakdown(
+                    f"a client sent {shortened(self.sent)}, but the server "
+                    f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
+                )
             closed = "" if more else " and the end of the connection"
             raise Mismatch(
                 f"a client sent {shortened(self.sent)} and expected {shortened(pattern)}, "

@@ -117,9 +117,11 @@ def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
     assert "the server's log:\n  listening on 127.0.0.1:" in report
 
 
-def test_a_server_that_ends_is_a_breakdown_and_no_mismatch():
+@pytest.mark.parametrize("before", ["pass", "client.close(); sum(range(10_000_000))"])
+def test_a_server_that_ends_is_a_breakdown_and_no_mismatch(before):
+    """Also one that takes its time between the end of a connection and its own."""
     with pytest.raises(Breakdown, match="the server ended with status 1"):
-        play("sys.exit('oh no')", "A> x\nA< x")
+        play(f"{before}; sys.exit('oh no')", "A> x\nA< x")
 
 
 def test_a_server_that_never_listens_is_a_breakdown():

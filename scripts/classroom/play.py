@@ -62,7 +62,8 @@ class Play:
             try:
                 self._do(step)
             except Mismatch as mismatch:
-                if not self.server.alive():
+                closed = any(t.closed_by_server() for t in self.terminals.values() if not t.left)
+                if closed and self.server.has_ended():
                     ended = f"the server {self.server.how_it_ended()}"
                     raise Breakdown(self._report(step, ended)) from mismatch
                 raise self._explained(step, mismatch) from None

@@ -219,6 +219,14 @@ class Server:
     def alive(self):
         return self.child.isalive()
 
+    def has_ended(self):
+        """Say whether a server that has closed a connection did so because it ends."""
+        if kernel.LINUX:  # to end takes it a while, in which it does not sleep
+            wait_until(self.at_rest, self.patience)
+        else:
+            wait_until(lambda: not self.alive(), 1)
+        return not self.alive()
+
     def how_it_ended(self):
         """Return the end of a sentence about a server that is no longer alive."""
         if self.child.signalstatus:

@@ -69,6 +69,14 @@ FLAWS = [
         "a client that stays silent keeps the others waiting",
         "calls accept() when that one has left",
     ),
+    Flaw(
+        "decodes_and_ends",
+        "v0.2",
+        "sendall(data)",
+        "sendall(data.decode().encode())",
+        "bytes that are no UTF-8 are echoed as they are",
+        "Your server ended with status 1 in the middle of it. Its last words",
+    ),
     # v0.3
     Flaw("upper_cases", "v0.3", "sendall(data)", "sendall(data.upper())", FIRST, "shows 'HELLO"),
     Flaw(
