@@ -94,7 +94,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is marked to run on other stages only, or is not demanded of a server."""
+    """Leave out what is for other stages, or not demanded of a server; put the rest in order."""
     out = [
         item
         for item in items
@@ -104,6 +104,11 @@ def pytest_collection_modifyitems(config, items):
     ]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
+    # First those for which all others stop, and then the long ones, or one process would be alone
+    # with them at the end.
+    items.sort(
+        key=lambda item: (not item.get_closest_marker("alone"), item.path.stem != "test_check")
+    )
 
 
 def shows(mark, stage_name):

@@ -352,10 +352,12 @@ def test_nothing_left_behind(connect, server):
 
     # What the first clients leave behind may be kept for the next ones.
     come_and_go(1)
-    assert wait_until(server.at_rest), "two clients have gone, and it does not come to rest"
+    assert wait_until(server.at_rest, server.patience), (
+        "two clients have gone, and it does not come to rest"
+    )
     before = wait_until(held)
     come_and_go(4)
-    assert wait_until(settled), (
+    assert wait_until(settled, server.patience), (
         f"eight clients came and went; threads and open files before and after: {before}, {held()}"
     )
     # A busy loop shows in time that passes, so there is nothing to wait for but time itself.

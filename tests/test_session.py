@@ -109,7 +109,7 @@ def test_sessions_are_found_in_markdown_with_their_lines(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
-    monkeypatch.setattr("classroom.play.PATIENCE", 0.2)
+    monkeypatch.setattr(Server, "patience", 0.2)
     with pytest.raises((Mismatch, Breakdown), match=problem) as caught:
         play(reply, text)
     report = str(caught.value)

@@ -151,7 +151,9 @@ def _ports():
     # A byte of this file for each port; whoever has locked it has the port.
     path = Path(tempfile.gettempdir()) / f"checked-servers-{os.getuid()}"
     locks = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    for port in random.sample(range(10000, 32000), 22000):
+    first, last = 10000, 31999
+    begin = random.randint(first, last)
+    for port in [*range(begin, last + 1), *range(first, begin)]:
         try:
             fcntl.lockf(locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             with socket.socket() as probe:

@@ -47,6 +47,9 @@ class Report:
         self.results = []
         self.interrupted = False  # by Ctrl-C
 
+    def pytest_configure(self, config):
+        config.option.tbstyle = "native"  # nobody reads it, and it takes the least time
+
     def pytest_runtest_logstart(self, location):
         if self.console.is_terminal:
             done = len(self.results)
@@ -133,19 +136,9 @@ def check(stage, words, go_on, console):
     begin = time.monotonic()
     report = Report(stage, go_on, console)
     tests = ROOT / "tests"
-    options = [
-        "-c",
-        tests / "pytest.ini",
-        "--rootdir",
-        ROOT,
-        "-o",
-        "addopts=",
-        "-o",
-        "filterwarnings=",
-        "-p",
-        "no:terminal",
-    ]
-    options += ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    options = ["-c", tests / "pytest.ini", "--rootdir", ROOT]
+    options += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:terminal"]
+    options += ["-p", "no:cacheprovider", "--disable-plugin-autoload", "--assert=plain"]
     options += ["--stage", stage.name, "--server", shlex.join(words), "--nc", shlex.join(find_nc())]
     chosen = [tests / "test_behaviours.py", f"{tests / 'test_lessons.py'}::test_session"]
     os.environ.pop("PYTEST_ADDOPTS", None)  # which are for other runs

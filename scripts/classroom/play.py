@@ -163,7 +163,7 @@ class Play:
 
         if not kernel.LINUX:
             terminal.read(seconds=QUIET)
-        elif not wait_until(settled, PATIENCE):
+        elif not wait_until(settled, self.server.patience):
             raise Mismatch(
                 f"{terminal.name} got no answer, but its line does not wait in the kernel either: "
                 "the server has read it, or does not come to rest"
@@ -178,7 +178,7 @@ class Play:
 
         if terminal.unanswered:  # an answer may be on its way, and would race with Ctrl-C
             if kernel.LINUX:
-                wait_until(settled)
+                wait_until(settled, self.server.patience)
             else:
                 terminal.read(seconds=QUIET)
         terminal.press_ctrl_c()
@@ -186,7 +186,7 @@ class Play:
         self._expect_no_more(terminal)
 
     def _expect_close(self, terminal):
-        if not wait_until(terminal.closed_by_server, PATIENCE):
+        if not wait_until(terminal.closed_by_server, self.server.patience):
             raise Mismatch(f"the server has not closed {terminal.name}'s connection")
         self._expect_no_more(terminal)
         terminal.left = True

@@ -36,11 +36,12 @@ def find_nc():
 def wait_until(condition, seconds=PATIENCE):
     """Return the first true value of `condition()`, or its last one after `seconds`.
 
-    It looks again and again: neither the kernel nor a log file tells us when it changes.
+    It looks again and again: neither the kernel nor a log file tells us when it changes. The
+    longer it has waited, the less often it looks: to look costs, too.
     """
-    deadline = time.monotonic() + seconds
-    while not (value := condition()) and time.monotonic() < deadline:
-        time.sleep(0.001)
+    begin = time.monotonic()
+    while not (value := condition()) and (waited := time.monotonic() - begin) < seconds:
+        time.sleep(0.001 + min(waited, 1) / 20)
     return value
 
 
