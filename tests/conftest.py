@@ -161,13 +161,11 @@ def start_server(stage, spares, request):
         return Candidate(candidate) if candidate else Server([*words, *options])
 
     def start(*options):
-        if options:
-            server = new(*options)
-        else:
-            server = spares.pop(stage.name, None) or new()
+        servers.append(new(*options) if options else spares.pop(stage.name, None) or new())
+        if not options:
+            _ = servers[-1].port  # one that never listens may burn a core, a second one another
             spares[stage.name] = new()
-        servers.append(server)
-        return server
+        return servers[-1]
 
     yield start
     for server in servers:

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 
+import classroom.check
 import psutil
 import pytest
 from broken.servers import FLAWS, NO_SERVERS
 from classroom.course import ROOT, SERVER, stages
 from classroom.terminal import wait_until
+from conftest import command
 
 HERE = {stage.name: stage for stage in stages()}
 # What a stage cannot do that its successor can: the lesson of that.
@@ -30,15 +32,7 @@ one_stage = pytest.mark.stages(since="v0.3", until="v0.3")
 
 def check(*words, status):
     """Run the command, which must end with `status`; return what it prints, and its errors."""
-    done = subprocess.run(
-        ["./scripts/check", *map(str, words)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    done = command("./scripts/check", *map(str, words))
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
@@ -149,11 +143,11 @@ def test_a_right_server_of_somebody_else(stage, code, tmp_path):
 
 @one_stage
 @pytest.mark.parametrize(
-    "command",
+    "line",
     ["ncat -lk 127.0.0.1 {port} -e /bin/cat", "socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat"],
 )
-def test_a_right_server_in_another_language(stage, command):
-    words = command.split()
+def test_a_right_server_in_another_language(stage, line):
+    words = line.split()
     if not shutil.which(words[0]):
         pytest.skip(f"{words[0]} is not installed")
     check(stage.name, "--", *words, status=0)
@@ -219,11 +213,24 @@ def test_start_from_nothing(stage, tmp_path):
 
 
 @one_stage
-def test_ctrl_c_leaves_nothing_behind(stage, tmp_path):
-    path = hand_in(tmp_path, "idle", "import time\ntime.sleep(100)")
-    command = ["./scripts/check", stage.name, path]
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, text=True) as checking:
+@pytest.mark.parametrize("option", ["--all", "--each"])
+def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
+    code = "import time\ntime.sleep(100)"
+    path, *_ = [hand_in(tmp_path, f"idle_{number}", code) for number in range(20)]
+    each = f"{tmp_path}/*/{SERVER}" if option == "--each" else path
+    words = ["./scripts/check", option, stage.name, each]
+    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True) as checking:
         assert wait_until(lambda: any(cmdline(p)[-1:] == [path] for p in is_left(path)[1:]))
         os.killpg(checking.pid, signal.SIGINT)
         assert checking.wait(10) in {130, -signal.SIGINT}
-    assert wait_until(lambda: not is_left(path))
+    assert wait_until(lambda: not is_left(str(tmp_path)))
+
+
+@one_stage
+def test_a_hand_in_that_takes_too_long_leaves_nothing_behind(stage, tmp_path, monkeypatch):
+    """Not even what it has sent into the background."""
+    monkeypatch.setattr(classroom.check, "SECONDS", 2)
+    path = hand_in(tmp_path, "hides_a_child", NO_SERVERS["hides_a_child"][0])
+    report = classroom.check.check_in_a_process(stage, path)
+    assert report["problem"] == "It is not done after 2 seconds."
+    assert not is_left(path)

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -179,21 +180,20 @@ def check_one(options):
 
 def check_in_a_process(stage, path):
     """Check a file in a process of its own; return the report as a dict, whatever happens."""
-    command = [sys.executable, "-S", str(Path(__file__).with_name("__main__.py")), "check"]
     failed = {"passed": False, "held": 0, "of": 0, "behaviours": [], "command": path}
-    try:
-        done = subprocess.run(
-            [*command, "--json", stage.name, path],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        return json.loads(done.stdout) | {"command": path}
-    except subprocess.TimeoutExpired:
-        return failed | {"problem": f"It is not done after {SECONDS} seconds."}
-    except ValueError:
-        return failed | {"problem": f"The check itself broke: {done.stderr.strip()[-200:]}"}
+    words = [ROOT / "scripts" / "check", "--json", stage.name, path]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as checking:
+        try:
+            told, errors = checking.communicate(timeout=SECONDS)
+            return json.loads(told) | {"command": path}
+        except subprocess.TimeoutExpired:
+            checking.send_signal(signal.SIGINT)  # so that it ends what it has started
+            checking.communicate()
+            return failed | {"problem": f"It is not done after {SECONDS} seconds."}
+        except ValueError:
+            return failed | {"problem": f"The check itself broke: {errors.strip()[-200:]}"}
 
 
 def check_each(options):
@@ -205,8 +205,12 @@ def check_each(options):
     # Much of a check is waiting for what does not come.
     with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         tasks = {pool.submit(check_in_a_process, options.stage, path): path for path in paths}
-        for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
-            progress.print(f"{number} of {len(paths)}: {tasks[task]}", style="dim")
+        try:
+            for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
+                progress.print(f"{number} of {len(paths)}: {tasks[task]}", style="dim")
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)  # or all that wait would still be checked
+            raise
     reports = [task.result() for task in tasks]
     if options.json:
         print(json.dumps(reports, indent=2, ensure_ascii=False))
