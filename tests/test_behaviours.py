@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 from classroom import kernel
+from classroom.play import Mismatch
 from classroom.terminal import PATIENCE, Server, wait_until
 
 
@@ -128,8 +129,19 @@ def test_echo_of_bytes(connect):
     until="v0.3",
     hint="recv(1024) may return 1,024 bytes. Look at: how much do you read, and is all of it sent?",
 )
-def test_1024_bytes(play):
-    play(f"A> {'x' * 1023}\nA< {'x' * 1023}")
+def test_1024_bytes(connect):
+    client = connect()
+    client.send(b"x" * 1023 + b"\n")
+    client.expect(b"x" * 1023 + b"\n")
+
+
+@behaviour("of a longer message the first 1,024 bytes are echoed", until="v0.1", flaw=True)
+def test_cut_message(connect):
+    client = connect()
+    client.send(b"x" * 1025)
+    client.expect(b"x" * 1024)
+    if client.wait():
+        raise Mismatch("the rest came, too")
 
 
 @behaviour(
