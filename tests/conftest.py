@@ -123,7 +123,10 @@ def is_demanded(mark, config):
 
 @pytest.fixture(autouse=True)
 def turn(request, tmp_path_factory):
-    """Let a test with the mark `alone` run while no other process runs one."""
+    """Let a test with the mark `alone` run while no other process of this run runs one."""
+    if not hasattr(request.config, "workerinput"):  # there is one process
+        yield
+        return
     folder = tmp_path_factory.getbasetemp().parent  # which all processes share
     kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
     with (folder / "gate").open("w") as gate, (folder / "room").open("w") as room:

@@ -220,9 +220,10 @@ def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
     each = f"{tmp_path}/*/{SERVER}" if option == "--each" else path
     words = ["./scripts/check", option, stage.name, each]
     with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True) as checking:
-        assert wait_until(lambda: any(cmdline(p)[-1:] == [path] for p in is_left(path)[1:]))
+        started = wait_until(lambda: any(cmdline(p)[1:2] == [path] for p in is_left(path)), 20)
         os.killpg(checking.pid, signal.SIGINT)
         assert checking.wait(10) in {130, -signal.SIGINT}
+    assert started
     assert wait_until(lambda: not is_left(str(tmp_path)))
 
 
