@@ -154,18 +154,20 @@ def spares():
 def start_server(stage, spares, request):
     """Return a function that starts the stage's server, with further options if given.
 
-    Or the one of the option --server, which knows no options of ours.
+    Or the one of the option --server, which knows no options of ours, and cannot be watched.
     """
     words = [sys.executable, str(stage.server), "--port", "0"]
-    servers = []
+    servers = request.node.servers = []
 
-    def new(*options):
+    def new(*options, watched=False):
         candidate = request.config.server
-        return Candidate(candidate) if candidate else Server([*words, *options])
+        return Candidate(candidate) if candidate else Server([*words, *options], watched)
 
-    def start(*options):
-        servers.append(new(*options) if options else spares.pop(stage.name, None) or new())
-        if not options:
+    def start(*options, watched=False):
+        plain = not (options or watched)
+        spare = spares.pop(stage.name, None) if plain else None
+        servers.append(spare or new(*options, watched=watched))
+        if plain:
             _ = servers[-1].port  # one that never listens may burn a core, a second one another
             spares[stage.name] = new()
         return servers[-1]
@@ -213,11 +215,16 @@ class Client:
         with contextlib.suppress(ConnectionError):  # what comes, or does not, tells the rest
             self.socket.sendall(data)
 
-    def expect(self, pattern):
+    def expect_error(self):
+        """Read one error line; see `expect`."""
+        self.expect(rb"error: [^\r\n]+\r\n", r"one line 'error: …\r\n'")
+
+    def expect(self, pattern, described=None):
         """Read until what came matches the regular expression `pattern` (bytes) as a whole.
 
-        An empty pattern expects the end of the connection. Raises Mismatch when something else
-        came, or nothing and the server is at rest; Breakdown when the server has ended.
+        An empty pattern expects the end of the connection. `described` is the pattern in words.
+        Raises Mismatch when something else came, or nothing and the server is at rest; Breakdown
+        when the server has ended.
         """
         received, more = b"", True
         while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
@@ -234,10 +241,12 @@ class Client:
                     f"a client sent {shortened(self.sent)}, but the server "
                     f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
                 )
-            closed = "" if more else " and the end of the connection"
+            got = " and ".join(
+                [shortened(received)] * bool(received) + ["the end of the connection"] * (not more)
+            )
             raise Mismatch(
-                f"a client sent {shortened(self.sent)} and expected {shortened(pattern)}, "
-                f"but got {shortened(received)}{closed}"
+                f"a client sent {shortened(self.sent)} and should have got "
+                f"{described or shortened(literal(pattern))}, but got {got or 'nothing'}"
             )
 
     def wait(self):
@@ -264,6 +273,11 @@ class Client:
         """Close so that the other end gets a reset instead of a polite goodbye."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+
+def literal(pattern):
+    """Return the bytes that a pattern stands for; none of its operators but an optional CR."""
+    return re.sub(rb"\\(.)", rb"\1", pattern.replace(b"\r?", b""), flags=re.DOTALL)
 
 
 def shortened(data):

@@ -48,8 +48,8 @@ def hand_in(folder, name, code):
 def first_failure(report):
     """Return the first behaviour that does not hold, and all that its author is told of it."""
     failed = next(result for result in report["behaviours"] if not result["holds"])
-    told = " ".join(failed[part] for part in ("problem", "aftermath", "hint"))
-    return failed["behaviour"], told
+    told = [failed[part] for part in ("problem", "aftermath", "hint", "last_lines")]
+    return failed["behaviour"], " ".join(filter(None, told))
 
 
 def is_left(path):
@@ -164,6 +164,19 @@ def test_what_a_student_reads(stage, tmp_path):
     assert "not tried yet (--all goes on)." in output
     for word in ("pytest", "assert", "Mismatch", "fixture", "tests/"):
         assert word not in output.replace(str(tmp_path), "")
+
+
+@one_stage
+def test_what_a_server_prints_does_not_steer_the_terminal(stage, tmp_path):
+    """Neither what it sends to a client nor what it writes itself."""
+    code = stage.server.read_text(encoding="utf-8").replace("sendall(data)", 'sendall(b"\x1b[2J")')
+    code = code.replace("    main()", '    print("\x1b[3J", flush=True)\n    main()')
+    path = hand_in(tmp_path, "clears_the_screen", code)
+    report, _ = check(stage.name, path, status=1)
+    table, _ = check(stage.name, "--each", path, status=1)
+    assert "\x1b" not in report + table
+    assert r"\x1b[2J" in report
+    assert r"\x1b[3J" in report
 
 
 @one_stage

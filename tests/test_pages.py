@@ -224,7 +224,7 @@ def test_reports(page, tmp_path):
 
 
 def without_ports(report):
-    lines = re.sub(r"(?<=127\.0\.0\.1 )\d+", "", report).splitlines()
+    lines = re.sub(r"(?<=127\.0\.0\.1[ :])\d+", "", report).splitlines()
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 

@@ -88,26 +88,22 @@ class Candidate(Server):
 
     def _why_not(self, there):
         """Say what is wrong with a server that does not listen where it should."""
-        said = f"; it says: {self.last_words()!r}" if self.last_words() else ""
         if not self.alive():
-            return f"it {self.how_it_ended()}, before it listened{said}"
+            return f"your server {self.how_it_ended()}, before it listened"
         if ("::1", self.number) in there:
-            return f"it listens at ::1, IPv6 alone; let it listen at 127.0.0.1{said}"
+            return "your server listens at ::1, IPv6 alone; let it listen at 127.0.0.1"
         if there:
             ports = ", ".join(sorted({str(port) for _, port in there}))
             return (
-                f"it listens on port {ports}, and was told {self.number}; let it take the port "
-                f"from --port or the environment's PORT, or write {{port}} into its command{said}"
+                f"your server listens on port {ports}, and was told {self.number}; let it take the "
+                "port from --port or the environment's PORT, or write {port} into its command"
             )
-        return f"it does not listen within {START} seconds{said}"
+        return f"your server does not listen within {START} seconds"
 
     def how_it_ended(self):
         if Path(self._log.name).stat().st_size >= LIMITS[resource.RLIMIT_FSIZE]:
             return "wrote more than 10 MB, and had to end"
         return super().how_it_ended()
-
-    def last_words(self):
-        return self.log()[-200:].strip()
 
     def log(self):
         with open(self._log.name, "rb") as file:  # noqa: PTH123 (of a flood, the end is enough)

@@ -23,11 +23,12 @@ from rich.text import Text
 
 from classroom.course import ROOT, SERVER, stages
 from classroom.play import Breakdown, Mismatch
-from classroom.screen import window
+from classroom.screen import printable, window
 from classroom.terminal import find_nc
 
 SESSION = "the session of its lesson, from the first line to the last"
 SECONDS = 60  # for one server of many
+LAST_LINES = 12  # of what a server has printed
 EPILOG = """\
 Your server must listen on 127.0.0.1 at a port that it is told: {port} in the command stands for
 it; a Python file in which --port stands gets that option; any other command finds it as PORT in
@@ -67,12 +68,13 @@ class Report:
         report = yield
         if report.when == "call" or report.failed:
             mark = item.get_closest_marker("behaviour")
-            self.add(mark, call.excinfo.value if call.excinfo else None)
+            log = item.servers[-1].log() if report.failed else ""
+            self.add(mark, call.excinfo.value if call.excinfo else None, log)
             if report.failed and not self.go_on:
                 item.session.shouldstop = "told"
         return report
 
-    def add(self, mark, error):
+    def add(self, mark, error, log):
         lesson = mark.kwargs.get("since", "v0.1") if mark else self.stage.name
         if not (ROOT / "stages" / lesson).exists():  # at a tag
             lesson = self.stage.name
@@ -87,6 +89,7 @@ class Report:
             result["aftermath"] = getattr(error, "aftermath", "")
             hint = mark.kwargs["hint"] if mark else f"Watch it: ./scripts/demo {self.stage.name}"
             result["hint"] = "" if isinstance(error, Breakdown) else hint
+            result["last_lines"] = "\n".join(log.rstrip().split("\n")[-LAST_LINES:])
             result["terminals"] = {
                 name: "".join(text for _, text in terminal.screen)
                 for name, terminal in getattr(error, "terminals", {}).items()
@@ -108,6 +111,10 @@ class Report:
                 self.console.print(
                     textwrap.indent(textwrap.fill(text, self.console.width - 4), "  ")
                 )
+        if result["last_lines"]:
+            last_lines = Text(printable(result["last_lines"]), overflow="fold")
+            self.console.print("  The last lines that it printed:")
+            self.console.print(Padding(last_lines, (0, 0, 0, 4), expand=False))
         self.console.print(f"  Read: {result['lesson']}", style="dim")
 
 
@@ -118,15 +125,11 @@ def problem_of(error):
         if error.line[1:3] == "< ":
             return f"{error.line[0]} should have been answered {error.line[3:]!r}, but {what}."
         return f"{error.line!r} does not hold: {what}."
-    if isinstance(error, Mismatch | AssertionError):
+    if isinstance(error, Breakdown) and (ended := re.search(r"but the server (.*)\n", str(error))):
+        return f"Your server {ended[1]} in the middle of it."
+    if isinstance(error, Mismatch | AssertionError | Breakdown):
         text = str(error).partition("\nassert ")[0].strip()
         return f"{text[:1].upper()}{text[1:]}."
-    if isinstance(error, Breakdown):
-        text = str(error)
-        if ended := re.search(r"but the server (.*)\n", text):
-            said = text.rpartition("the server's log:\n")[2].strip()
-            return f"Your server {ended[1]} in the middle of it. Its last words: {said[-200:]!r}"
-        return f"Your server: {text}."
     if isinstance(error, ConnectionError | TimeoutError):
         return f"A client could not connect or was thrown out: {error}."
     raise error
@@ -218,10 +221,12 @@ def check_each(options):
         table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
         for path, report in zip(paths, reports, strict=True):
             failed = [result for result in report["behaviours"] if not result["holds"]]
-            first = failed[0] if failed else {"behaviour": "", "hint": "-"}
-            told = report.get("problem") or (
-                first["behaviour"] if first["hint"] else first["problem"]
-            )
+            told = report.get("problem", "")
+            if failed:
+                told = failed[0]["behaviour"]
+                if not failed[0]["hint"]:  # it has ended, or never begun
+                    last_line = failed[0]["last_lines"].rpartition("\n")[2]
+                    told = f"{failed[0]['problem']} {printable(last_line)[:200]}"
             style = "green" if report["passed"] else "red"
             table.add_row(path, f"{report['held']} of {report['of']}", told, style=style)
         width = None if sys.stdout.isatty() else 120

@@ -1,6 +1,7 @@
 """How a session looks: its terminals side by side, as text, in colour or as a picture."""
 
 import io
+import re
 
 from rich.console import Console, Group
 from rich.padding import Padding
@@ -49,7 +50,7 @@ def window(terminal, action, line=None):
     if terminal:
         text.append(f"$ nc 127.0.0.1 {terminal.port}\n", style="dim")
         for kind, part in terminal.screen:
-            text.append(part, style=TYPED if kind == "typed" else SHOWN)
+            text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
     if action in NOTES:
         text.append(f"{NOTES[action]}\n", style=NOTE)
     if line is not None:
@@ -57,6 +58,12 @@ def window(terminal, action, line=None):
             f"{line}▏" if line or action not in {"leaves", "is closed", ""} else "Enter connects"
         )
     return text
+
+
+def printable(text):
+    """Return what a program has written so that no part of it steers the reader's terminal."""
+    steers = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+    return re.sub(steers, lambda match: ascii(match[0])[1:-1], text)
 
 
 def source(path, standings, width, height):
