@@ -72,7 +72,8 @@ class Show:
         """`options` are those of ./scripts/demo; `draw(scene)` is called when the scene changes."""
         self.options = options
         self.draw = draw
-        self.keys = queue.SimpleQueue()  # of (name, character or None)
+        # Of (name, character or None). In Python 3.10 a SimpleQueue may wait for ever at timeout 0.
+        self.keys = queue.Queue()
         self.scene = None
 
     def run(self):
