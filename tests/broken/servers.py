@@ -243,6 +243,14 @@ FLAWS = [
         "it does not come to rest",
     ),
     Flaw(
+        "spins_when_its_client_has_gone",
+        "v0.3",
+        "                if not data:\n" + GONE,
+        "",
+        NOTHING_LEFT,
+        "it does not come to rest",
+    ),
+    Flaw(
         "leaves_a_thread",
         "v0.3",
         LEFT,
