@@ -196,6 +196,8 @@ def test_all_goes_on_after_a_failure(stage, tmp_path):
         ("v9.9 server.py", "there is no stage v9.9 here; there is v0."),
         ("STAGE no-such.py", "there is no no-such.py"),
         ("STAGE -- no-such-command {port}", "there is no no-such-command"),
+        ("STAGE README.md", "README.md cannot be run; name what runs it, as in: -- node"),
+        ("STAGE tests/conftest.py tests/conftest.py", "one file at a time; --each takes"),
         ("--new STAGE a b", "--new needs one folder"),
     ],
 )
@@ -223,6 +225,18 @@ def test_start_from_nothing(stage, tmp_path):
     report, _ = check("--json", stage.name, path, status=1)
     expected = LESSONS.get(stage.name, "the first message is echoed")
     assert first_failure(json.loads(report))[0] == expected
+
+
+@one_stage
+def test_a_class_with_all(stage, tmp_path):
+    """With what is no server among them."""
+    code = stage.server.read_text(encoding="utf-8").replace("client.recv(1024)", 'b""')
+    deaf = hand_in(tmp_path, "deaf", code)
+    (tmp_path / "notes").write_text("no program")
+    output, _ = check("--all", "--json", stage.name, "--each", f"{tmp_path}/notes", deaf, status=1)
+    report, notes = json.loads(output)
+    assert len(report["behaviours"]) == report["of"]
+    assert "notes cannot be run" in notes["problem"]
 
 
 @one_stage

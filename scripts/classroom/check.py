@@ -122,8 +122,9 @@ def problem_of(error):
     """Return in plain words what went wrong."""
     if isinstance(error, Mismatch) and error.line:
         what = error.what.replace("\n", " ")
-        if error.line[1:3] == "< ":
-            return f"{error.line[0]} should have been answered {error.line[3:]!r}, but {what}."
+        if error.line[1:2] == "<":
+            answer = repr(error.line[3:]) if error.line[3:] else "with an empty line"
+            return f"{error.line[0]} should have been answered {answer}, but {what}."
         return f"{error.line!r} does not hold: {what}."
     if isinstance(error, Breakdown) and (ended := re.search(r"but the server (.*)\n", str(error))):
         return f"Your server {ended[1]} in the middle of it."
@@ -181,10 +182,10 @@ def check_one(options):
     return 0 if told["passed"] else 1
 
 
-def check_in_a_process(stage, path):
+def check_in_a_process(stage, path, go_on=False):
     """Check a file in a process of its own; return the report as a dict, whatever happens."""
     failed = {"passed": False, "held": 0, "of": 0, "behaviours": [], "command": path}
-    words = [ROOT / "scripts" / "check", "--json", stage.name, path]
+    words = [ROOT / "scripts" / "check", "--json", *["--all"] * go_on, stage.name, path]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as checking:
@@ -196,7 +197,8 @@ def check_in_a_process(stage, path):
             checking.communicate()
             return failed | {"problem": f"It is not done after {SECONDS} seconds."}
         except ValueError:
-            return failed | {"problem": f"The check itself broke: {errors.strip()[-200:]}"}
+            last_line = errors.strip().rpartition("\n")[2]
+            return failed | {"problem": f"It could not be checked: {last_line}"}
 
 
 def check_each(options):
@@ -207,7 +209,10 @@ def check_each(options):
     progress = Console(stderr=True, highlight=False)
     # Much of a check is waiting for what does not come.
     with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
-        tasks = {pool.submit(check_in_a_process, options.stage, path): path for path in paths}
+        tasks = {
+            pool.submit(check_in_a_process, options.stage, path, options.all): path
+            for path in paths
+        }
         try:
             for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
                 progress.print(f"{number} of {len(paths)}: {tasks[task]}", style="dim")
@@ -294,7 +299,13 @@ def parse_arguments():
     if not (options.each or options.new) and not (
         Path(program).is_file() if is_python else shutil.which(program)
     ):
-        parser.error(f"there is no {program}")
+        if not Path(program).exists():
+            parser.error(f"there is no {program}")
+        if program.endswith(".py"):
+            parser.error("one file at a time; --each takes a pattern of many")
+        parser.error(
+            f"{program} cannot be run; name what runs it, as in: -- node {program} {{port}}"
+        )
     return options
 
 
