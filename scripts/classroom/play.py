@@ -258,6 +258,7 @@ class Play:
 @contextlib.contextmanager
 def stage_set(stage, nc):
     """Start the stage's server, and give the Play for one session. All ends with the context."""
-    words = [sys.executable, str(stage.server), "--port", "0"]
+    # An audience may talk for longer than the minute after which a silent client is let go.
+    words = [sys.executable, str(stage.server), "--port", "0", "--timeout", "86400"]
     with contextlib.closing(Server(words, watched=True)) as server, Play(server, nc) as player:
         yield player
