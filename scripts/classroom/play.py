@@ -154,6 +154,8 @@ class Play:
                 break
             if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
                 break
+        else:
+            raise Mismatch(f"{self._shown(terminal)} after {self.server.patience} seconds")
         raise Mismatch(self._shown(terminal))
 
     def _expect_silence(self, terminal):
