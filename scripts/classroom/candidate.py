@@ -89,7 +89,9 @@ class Candidate(Server):
     def _why_not(self, there):
         """Say what is wrong with a server that does not listen where it should."""
         if not self.alive():
-            return f"your server {self.how_it_ended()}, before it listened"
+            told = any(str(self.number) in word for word in self.words)
+            where = "" if told else ". Its port is the environment's PORT, or {port} in its command"
+            return f"your server {self.how_it_ended()}, before it listened{where}"
         if ("::1", self.number) in there:
             return "your server listens at ::1, IPv6 alone; let it listen at 127.0.0.1"
         if there:

@@ -361,7 +361,8 @@ FLAWS = [
 NO_SERVERS = {
     "ends_at_once": (
         "import sys; sys.exit('oops')",
-        "Your server ended with status 1, before it listened. oops",
+        "Your server ended with status 1, before it listened. Its port is the environment's PORT, "
+        "or {port} in its command. oops",
     ),
     "never_listens": ("while True: pass", "Your server does not listen within"),
     "floods": (
