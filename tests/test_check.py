@@ -255,6 +255,21 @@ def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
 
 
 @one_stage
+def test_ctrl_c_tells_what_is_done(stage, tmp_path):
+    hand_in(tmp_path, "quick", "")
+    hand_in(tmp_path, "slow", "import time\ntime.sleep(100)")
+    words = ["./scripts/check", stage.name, "--each", f"{tmp_path}/*/{SERVER}"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, **pipes) as checking:
+        assert "quick" in checking.stderr.readline()
+        os.killpg(checking.pid, signal.SIGINT)
+        told, _ = checking.communicate(timeout=10)
+    assert "ended with status 0" in told
+    assert "slow" not in told
+    assert wait_until(lambda: not is_left(str(tmp_path)))
+
+
+@one_stage
 def test_a_hand_in_that_takes_too_long_leaves_nothing_behind(stage, tmp_path, monkeypatch):
     """Not even what it has sent into the background."""
     monkeypatch.setattr(classroom.check, "SECONDS", 2)

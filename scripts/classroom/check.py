@@ -207,6 +207,7 @@ def check_each(options):
     if not paths:
         sys.exit(f"check: no file matches {' '.join(options.command)}")
     progress = Console(stderr=True, highlight=False)
+    reports = {}
     # Much of a check is waiting for what does not come.
     with concurrent.futures.ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
         tasks = {
@@ -214,29 +215,35 @@ def check_each(options):
             for path in paths
         }
         try:
-            for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
-                progress.print(f"{number} of {len(paths)}: {tasks[task]}", style="dim")
-        except KeyboardInterrupt:
+            for task in concurrent.futures.as_completed(tasks):
+                reports[tasks[task]] = task.result()
+                told = f"{len(reports)} of {len(paths)}: {tasks[task]}"
+                progress.print(told, style="dim", soft_wrap=True)
+        finally:  # at Ctrl-C, too
             pool.shutdown(cancel_futures=True)  # or all that wait would still be checked
-            raise
-    reports = [task.result() for task in tasks]
-    if options.json:
+            print_reports([reports[path] for path in paths if path in reports], options.json)
+    return 0 if all(report["passed"] for report in reports.values()) else 1
+
+
+def print_reports(reports, as_json):
+    """Print a row for each report."""
+    if as_json:
         print(json.dumps(reports, indent=2, ensure_ascii=False))
-    else:
-        table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
-        for path, report in zip(paths, reports, strict=True):
-            failed = [result for result in report["behaviours"] if not result["holds"]]
-            told = report.get("problem", "")
-            if failed:
-                told = failed[0]["behaviour"]
-                if not failed[0]["hint"]:  # it has ended, or never begun
-                    last_line = failed[0]["last_lines"].rpartition("\n")[2]
-                    told = f"{failed[0]['problem']} {printable(last_line)[:200]}"
-            style = "green" if report["passed"] else "red"
-            table.add_row(path, f"{report['held']} of {report['of']}", told, style=style)
-        width = None if sys.stdout.isatty() else 120
-        Console(highlight=False, width=width).print(table)
-    return 0 if all(report["passed"] for report in reports) else 1
+        return
+    table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
+    for report in reports:
+        failed = [result for result in report["behaviours"] if not result["holds"]]
+        told = report.get("problem", "")
+        if failed:
+            told = failed[0]["behaviour"]
+            if not failed[0]["hint"]:  # it has ended, or never begun
+                last_line = failed[0]["last_lines"].rpartition("\n")[2]
+                told = f"{failed[0]['problem']} {printable(last_line)[:200]}"
+        style = "green" if report["passed"] else "red"
+        holds = f"{report['held']} of {report['of']}"
+        table.add_row(report["command"], holds, told, style=style)
+    # Into a pipe, a row is a line.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 def write_new(options):
