@@ -236,7 +236,7 @@ def test_served_beside_chatting(play, answer):
     "eight clients are served at once, each with its own answers",
     since="v0.3",
     hint="Each client gets the answers to its own lines, however many there are. Look at: "
-    "which variables do your clients share?",
+    "which variables do your clients share, and is there a number of clients at which you stop?",
 )
 def test_eight_clients(play, answer):
     letters = "ABCDEFGH"
