@@ -119,6 +119,19 @@ def test_what_a_lesson_quotes_stands_in_the_server(stage):
         assert block.content in stage.server.read_text(), f"{block.place}: not in the server"
 
 
+def test_the_lines_that_a_teacher_asks_about_are_in_the_lessons():
+    text = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
+    lines = {s.name: [step.line for steps in s.sessions() for step in steps] for s in stages()}
+    asked = 0
+    for number, row in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\| (v0\.\d) `(.+?)(…?)` \|", row):
+            name, line, cut = match.groups()
+            there = any(each.startswith(line) if cut else each == line for each in lines[name])
+            assert there, f"docs/walkthrough.md:{number}: {name} has no line {line!r}"
+            asked += 1
+    assert asked
+
+
 def test_table_of_behaviours():
     rows = {}
     for test in vars(test_behaviours).values():
