@@ -79,11 +79,13 @@ def anchors_of(page):
 @every_page
 def test_links(page):
     for token in tokens_of(page):
+        line_ends = 0
         for part in token.children or []:
+            line_ends += part.type == "softbreak"
             target = part.attrs.get("href") or part.attrs.get("src")
             if not target or "://" in target:
                 continue
-            place = f"{page.relative_to(ROOT)}:{token.map[0] + 1}"
+            place = f"{page.relative_to(ROOT)}:{token.map[0] + 1 + line_ends}"
             path, _, anchor = target.partition("#")
             # A lesson stands at the top of its tag, too: only from the top its links are the same.
             base = ROOT if path.startswith("/") else page.parent
@@ -98,6 +100,16 @@ def test_links(page):
 # Quotations.
 
 
+def hold_to(lines, expected, place):
+    """Fail at the first of these lines of a page that is not the expected one.
+
+    `place` is that of the first line.
+    """
+    path, _, first = place.rpartition(":")
+    for number, (line, due) in enumerate(itertools.zip_longest(lines, expected), int(first)):
+        assert line == due, f"{path}:{number}: today this line is {due!r}"
+
+
 def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
     after = stage.server.read_text().splitlines()
     for one, next_one in itertools.pairwise(stages()):
@@ -105,7 +117,7 @@ def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
             before = one.server.read_text().splitlines()
             _, _, *changes = difflib.unified_diff(before, after, n=1, lineterm="")
             (block,) = blocks(stage.lesson, "diff")
-            assert block.content.splitlines() == changes, f"{block.place}: this is not the diff"
+            hold_to(block.content.splitlines(), changes, block.place)
 
 
 def test_only_lessons_have_diffs_and_quotations():
@@ -121,7 +133,7 @@ def test_what_a_lesson_quotes_stands_in_the_server(stage):
 
 def test_the_lines_that_a_teacher_asks_about_are_in_the_lessons():
     text = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
-    lines = {s.name: [step.line for steps in s.sessions() for step in steps] for s in stages()}
+    lines = {stage.name: [step.line for step in stage.sessions()[0]] for stage in stages()}
     asked = 0
     for number, row in enumerate(text.splitlines(), 1):
         if match := re.match(r"\| (v0\.\d) `(.+?)(…?)` \|", row):
@@ -143,8 +155,7 @@ def test_table_of_behaviours():
     assert head in lines, f"README.md: there is no table that begins with {head!r}"
     first = lines.index(head)
     shown = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
-    for number, (line, due) in enumerate(itertools.zip_longest(shown, expected), first + 1):
-        assert line == due, f"README.md:{number}: the table is not today's"
+    hold_to(shown, expected, f"README.md:{first + 1}")
 
 
 # Commands.
@@ -232,13 +243,14 @@ def test_reports(page, tmp_path):
             code = next(s for s in stages() if s.name == flaw.stage).server.read_text()
             (tmp_path / "my_server.py").write_text(code.replace(flaw.old, flaw.new))
             command = [ROOT / "scripts" / "check", flaw.stage, "my_server.py"]
-            told = without_ports(run(tmp_path, *command, status=1))
-            assert told == without_ports(block.content), f"{block.place}: it says now:\n{told}"
+            told = run(tmp_path, *command, status=1)
+            hold_to(without_ports(block.content), without_ports(told), block.place)
 
 
 def without_ports(report):
+    """Return the lines of a report, without what is another number each time."""
     lines = re.sub(r"(?<=127\.0\.0\.1[ :])\d+", "", report).splitlines()
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    return [line.rstrip() for line in lines]
 
 
 # Pictures.
