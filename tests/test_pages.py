@@ -20,6 +20,7 @@ from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.draw import draw_all
 from classroom.play import Play
+from classroom.screen import letters_of
 from classroom.session import parse
 from classroom.terminal import Breakdown, Server
 from conftest import run, shows, table
@@ -260,6 +261,14 @@ def without_measures(svg):
     """Return what a picture says, without times, ports, and names that Textual makes from them."""
     svg = re.sub(r"(&#160;|\d)+&#160;ms<", "ms<", svg)
     return re.sub(r"terminal-\d+|(?<=127\.0\.0\.1 )\d+", "", svg.replace("&#160;", " "))
+
+
+def test_timelines_are_wide_enough(stage):
+    """Of a long line of the session some may be cut, of the lanes beside it nothing."""
+    picture = (ROOT / "docs" / "pictures" / f"{stage.name}-timeline.svg").read_text()
+    lanes = [f"client {letter}" for letter in letters_of(stage.sessions()[0])]
+    for lane in (*lanes, "MainThread"):
+        assert lane in picture.replace("&#160;", " "), f"{stage.name}: {lane} is cut"
 
 
 def test_pictures(tmp_path, nc):

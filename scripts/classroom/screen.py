@@ -104,7 +104,7 @@ def letters_of(steps):
 
 
 def client_state(moment, letter):
-    """Return what a terminal's connection is at, and a colour: served, or waiting and why."""
+    """Return what a terminal's connection is at, and a colour: served, waiting, or neither."""
     connection = moment.connections.get(letter)
     if connection is None:
         return "", ""
@@ -118,7 +118,7 @@ def client_state(moment, letter):
         return unread, WAITING
     if served or not moment.standings:
         return "is served", SERVED
-    return f"no recv() for {letter}", WAITING
+    return f"no recv() for {letter}", IDLE
 
 
 def thread_state(standing):
@@ -138,7 +138,9 @@ def timeline(moments):
     threads = {standing.thread: None for *_, moment in moments for standing in moment.standings}
     lanes = [*(f"client {letter}" for letter in letters), *threads]
     grid = Table.grid(padding=(0, 1))
-    for _ in range(2 + len(lanes)):
+    grid.add_column(no_wrap=True)
+    grid.add_column()  # if the picture is too narrow, this one is cut
+    for _ in lanes:
         grid.add_column(no_wrap=True)
     grid.add_row("", *(Text(name, style="bold underline") for name in ("session", *lanes)))
     before = [("", "")] * len(lanes)
@@ -155,7 +157,8 @@ def timeline(moments):
             for text, (_, style) in zip(texts, states, strict=True)
         ]
         before = states
-        grid.add_row(Text(f"{seconds * 1000:6.0f} ms", style="dim"), Text(step.line), *cells)
+        line = Text(step.line, no_wrap=True, overflow="ellipsis")
+        grid.add_row(Text(f"{seconds * 1000:6.0f} ms", style="dim"), line, *cells)
     return grid
 
 
