@@ -21,13 +21,13 @@ from classroom.terminal import find_nc
 SIZE = 100, 30  # columns and rows of a picture that is drawn without a terminal
 
 
-def print_sessions(chosen, nc, pause):
+def print_sessions(options, pause):
     """Play all sessions and print each as columns of text; call `pause(step)` before a row."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    for stage, title, steps in titled_sessions(chosen):
+    for stage, title, steps in titled_sessions(options.chosen):
         chart = Chart(steps)
         console.print(Rule(title, align="left"), chart.head())
-        with stage_set(stage, nc) as player:
+        with stage_set(stage, options.nc) as player:
             chart.port = player.server.port
             logged = 0
             for step in player.steps(steps, before=pause):
@@ -35,6 +35,8 @@ def print_sessions(chosen, nc, pause):
                 console.print(chart.row(step, log[logged:].rstrip("\n")))
                 if step.action not in ASIDES:  # whose rows have no column for the log
                     logged = len(log)
+                if step.line == options.until:
+                    return
         console.print()
 
 
@@ -117,7 +119,7 @@ def main():
                 time.sleep(pause_after(step))
 
         if options.plain:
-            print_sessions(options.chosen, options.nc, pause)
+            print_sessions(options, pause)
         elif status := show_on_screen(options):
             sys.exit(status)
         if not options.unattended:
