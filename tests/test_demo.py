@@ -160,10 +160,13 @@ def test_resizing_in_the_middle(demo):
     screen = demo("--step", HERE.name, columns=100, rows=30)
     screen.expect("Enter goes on")
     screen.press("\r\r")
-    for columns, rows in ((60, 20), (45, 16), (200, 50), (80, 24)):
+    for columns, rows in ((60, 20), (45, 16), (200, 50), (100, 17), (80, 24)):
         screen.resize(columns, rows)
-        screen.expect(HERE.title[:20], "q quits")
+        screen.expect(HERE.title[:20], "quits")
         assert wait_until(lambda rows=rows: ("Server.py ─" in screen.text()) == (rows >= 18))
+        if rows >= 18:
+            screen.expect("◀ MainThread")
+    screen.expect("client, address = self.sock.accept()", "◀ MainThread")
     assert screen.leave() == 0
 
 
@@ -260,13 +263,76 @@ def test_up_to_four_terminals(demo):
         screen.press("n")
         screen.expect(f"━ {letter} ━")
     screen.press("\x1b")
-    screen.expect("n new terminal")
+    assert "n new terminal" not in screen.expect("t type yourself")
     screen.press("n")
     screen.press("t")
     assert " E ━" not in screen.expect("Enter sends")
     screen.press("\x1b")
-    screen.expect("n new terminal")
+    screen.expect("t type yourself")
     assert screen.leave() == 0
+
+
+def test_what_is_typed_is_not_lost(demo):
+    """Not with Tab, not by a paste, not in a hurry; and where no nc runs, nothing can be typed."""
+    screen = demo("--step", SECOND.name)
+    screen.expect("Enter goes on")
+    screen.press("t")
+    screen.expect("Enter connects")
+    screen.press("lost\x03\x03")  # nobody listens, and Ctrl-C ends no demo here
+    screen.press("\r")
+    screen.expect("Enter sends")
+    screen.press("half a line\t")
+    screen.expect("Enter connects")
+    screen.press("\t")
+    screen.expect("half a line")
+    screen.press("\x1b[200~ and\r\na paste\n\x1b[201~")  # as a terminal sends what is pasted
+    screen.expect("half a line and", "a paste")
+    screen.press("z" * 300)
+    assert wait_until(lambda: screen.text().count("z") >= 300)
+    assert "lost" not in screen.text()
+    screen.press("\x1b")
+    screen.expect("q quits")
+    assert screen.leave() == 0
+
+
+def test_a_server_that_ends(demo):
+    """What is seen of its clients then is true."""
+    screen = demo("--live", HERE.name)
+    screen.expect("Enter sends")
+    screen.press("hello\r")
+    assert wait_until(lambda: screen.text().count("hello") >= (2 if HERE.name < "v0.4" else 1))
+    server = next(p for p in screen.descendants() if "watched.py" in " ".join(p.cmdline()))
+    server.kill()
+    screen.expect("closed by the server")
+    screen.press("\x1b")
+    screen.expect("q quits")
+    assert screen.leave() == 0
+
+
+@pytest.mark.stages(until="v0.2")
+def test_a_wait_that_is_over_is_not_seen_any_more(demo, stage):
+    screen = demo("--step", stage.name)
+    waits = "15 bytes unread" if stage.name == "v0.1" else "14 bytes unread"
+    while waits not in screen.text() or "… waits" not in screen.text():
+        screen.expect("Enter goes on")
+        before = screen.text()
+        screen.press("\r")
+        assert wait_until(lambda before=before: screen.text() != before)
+    while "… waits" in screen.text():
+        screen.press("\r")
+        assert wait_until(lambda before=before: screen.text() != before)
+        before = screen.text()
+    assert "is served" in screen.text() if stage.name > "v0.1" else "closed" in screen.text()
+    assert screen.leave() == 0
+
+
+def test_sigterm_gives_the_terminal_back(demo):
+    screen = demo("--step", HERE.name)
+    screen.expect("Enter goes on")
+    processes = [psutil.Process(screen.child.pid), *screen.descendants()]
+    processes[0].terminate()
+    assert wait_until(lambda: screen.text() is not None and not any(map(is_alive, processes)))
+    assert screen.raw.rfind(b"\x1b[?1049h") < screen.raw.rfind(b"\x1b[?1049l")
 
 
 def test_a_recording_shows_what_was_seen(demo, tmp_path):

@@ -1,12 +1,13 @@
 """The demo's screen: the terminals, the server's source with its threads in it, and its log."""
 
+import asyncio
 import contextlib
 import re
+import signal
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App
-from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Static
 
@@ -24,17 +25,37 @@ class Panel(VerticalScroll):
         super().__init__(id=id)
         self.border_title = title
         self.text = Static()
+        self.state = ""
 
     def compose(self):
         yield self.text
 
-    def show(self, text, middle=None):
-        """Show the text, with its line `middle` in the middle, or else its end."""
+    def show(self, text, state=""):
+        """Show the end of a text, and a state of one line or two in the frame."""
         self.text.update(text)
-        if middle is None:
-            self.scroll_end(animate=False)
-        else:
-            self.scroll_to(y=max(0, middle - self.size.height / 2), animate=False)
+        self.state = state
+        self.on_resize()
+
+    def on_resize(self):
+        self.scroll_end(animate=False)
+        whole = self.state.replace("\n", ", ")
+        room = self.outer_size.width - 6  # its corners, and a line and a space on each side
+        self.border_subtitle = whole if len(whole) <= room else self.state.rpartition("\n")[2]
+
+
+class Source(Panel):
+    """The server's source, with its threads in it."""
+
+    code, standings = "", ()
+
+    def show(self, code, standings):
+        self.code, self.standings = code, standings
+        self.on_resize()
+
+    def on_resize(self):
+        text, middle = source(self.code, self.standings, *self.content_size)
+        self.text.update(text)
+        self.scroll_to(y=max(0, middle - self.content_size.height / 2), animate=False)
 
 
 class Demo(App):
@@ -58,11 +79,6 @@ class Demo(App):
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
-    # Keys that Textual would take for itself.
-    BINDINGS: ClassVar = [
-        Binding(key, f"press('{key}')", show=False, priority=True)
-        for key in ("ctrl+c", "ctrl+q", "tab", "escape")
-    ]
 
     def __init__(self, options, driver_class=None):
         super().__init__(driver_class=driver_class)
@@ -76,23 +92,27 @@ class Demo(App):
         yield Static(id="title")
         yield Horizontal(id="terminals")
         with Horizontal(id="server"):
-            yield Panel("server", id="source")
+            yield Source("server", id="source")
             yield Panel("log", id="log")
         yield Static(id="caption")
         yield Static(id="keys")
 
     def on_mount(self):
+        # Nobody would restore the terminal.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 143)
         self.run_show()
 
-    def on_resize(self):
-        if self.scene:  # where the source is cut, and what of it is in sight, has changed
-            self.call_after_refresh(self.draw, self.scene)
-
-    def on_key(self, event):
-        self.show_.keys.put((event.key, event.character))
-
-    def action_press(self, key):
-        self.show_.keys.put((key, None))
+    async def on_event(self, event):
+        # Textual's own way has a short cut for Tab, which overtakes what was typed before it.
+        if isinstance(event, events.Paste):
+            self.show_.keys.put(("paste", event.text))
+        elif not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif event.key in {"up", "down"}:
+            lines = 3 if event.key == "down" else -3
+            self.query_one("#source").scroll_relative(y=lines, animate=False)
+        else:
+            self.show_.keys.put((event.key, event.character))
 
     def on_unmount(self):
         self.show_.keys.put(("quit", None))
@@ -102,7 +122,7 @@ class Demo(App):
         try:
             self.show_.run()
             self.call(self.call_after_refresh, self.finish)  # when the last scene is drawn
-        except (Mismatch, Breakdown) as problem:
+        except (Mismatch, Breakdown, OSError) as problem:
             self.problem = problem
             self.call(self.exit, return_code=1)
 
@@ -131,12 +151,11 @@ class Demo(App):
             await row.mount(*self.panels.values())
         for letter, (text, (state, style)) in scene.terminals.items():
             panel = self.panels[letter]
-            panel.show(text)
-            panel.border_subtitle = state.replace("\n", ", ")
+            panel.show(text, state)
             panel.set_class(style == WAITING, "waiting")
             panel.set_class(style == SERVED, "served")
             panel.set_class(letter == scene.typing, "typing")
-        panel = self.query_one("#source", Panel)
+        panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name
-        panel.show(*source(scene.stage.server, scene.standings, *panel.content_size))
+        panel.show(scene.source, scene.standings)
         self.query_one("#log", Panel).show(scene.log)

@@ -62,7 +62,7 @@ def connection(pid, client_port, port):
             return Connection(
                 client_port,
                 end.state,
-                far_end.inode != 0,
+                far_end.inode != 0 or far_end.state not in {ESTABLISHED, CLOSE_WAIT},
                 far_end.unread,
                 far_end.received,
                 end.unsent + far_end.unsent,

@@ -9,11 +9,19 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from classroom import kernel
+from classroom.threads import CALLS
+
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
 HERE = "bold yellow"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
 # What a step that types or shows nothing looks like in its terminal's column.
-NOTES = {"waits": "… waits", "leaves": "^C", "is closed": "closed by the server"}
+NOTES = {
+    "waits": "… waits",
+    "leaves": "^C",
+    "is closed": "closed by the server",
+    "has ended": "nc has ended",
+}
 # Steps that happen in no terminal.
 ASIDES = {"remark": "italic cyan", "stands": "magenta"}
 # The frame of a picture; rich's own one fetches its font from the network.
@@ -51,12 +59,16 @@ def window(terminal, action, line=None):
         text.append(f"$ nc 127.0.0.1 {terminal.port}\n", style="dim")
         for kind, part in terminal.screen:
             text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
+        if action == "waits" and terminal.screen and terminal.screen[-1][0] == "shown":
+            action = ""  # no more
+        if terminal.ended and not terminal.left:
+            action = "has ended"
     if action in NOTES:
         text.append(f"{NOTES[action]}\n", style=NOTE)
     if line is not None:
-        text.append(
-            f"{line}▏" if line or action not in {"leaves", "is closed", ""} else "Enter connects"
-        )
+        text.append(f"{line}▏" if terminal and not terminal.ended else "Enter connects")
+    if text.plain.endswith("\n"):
+        text.right_crop(1)
     return text
 
 
@@ -66,36 +78,47 @@ def printable(text):
     return re.sub(steers, lambda match: ascii(match[0])[1:-1], text)
 
 
-def source(path, standings, width, height):
+def source(code, standings, width, height):
     """Return the part of a server's source that matters, with its threads, as rich text.
 
     Return also the line that belongs in the middle of a panel of this width and height. If the
     panel is too low for all threads, what lies between them is left out.
     """
-    code = path.read_text(encoding="utf-8")
     lines = Syntax(code, "python", theme="ansi_dark").highlight(code).split("\n")
     # From listen() to main(); if somebody has renamed them, all of it.
     first = code[: max(0, code.find("    def listen"))].count("\n")
     last = code.partition("\n\n\ndef main")[0].count("\n") + 1
-    shown, marked = [], []
+    shown, marked, calls = [], [], []
     for number, line in enumerate(lines[first:last], first + 1):
-        here = [
-            f"{standing.thread} for {standing.client}" if standing.client else standing.thread
-            for standing in standings
-            if standing.line == number
-        ]
+        here = [standing for standing in standings if standing.line == number]
+        if CALLS.search(line.plain):
+            calls.append(len(shown))
         if here:
             marked.append(len(shown))
-            label = f"  ◀ {', '.join(here)}"
-            line.truncate(max(20, width + 4 - 2 - len(label)), overflow="ellipsis")
+            room = width + 4 - 2
+            label = _label(here, room - len(line))
+            line.truncate(max(20, room - len(label)), overflow="ellipsis")
             line.append(label, style=HERE)
         shown.append(Text.assemble(("▶ " if here else "  ", HERE), line[4:]))
-    middle = (marked[0] + marked[-1]) / 2 if marked else 0
+    # Beside the threads, what they do before and after, if there is room for it.
+    sight = sorted({*marked, *calls})
+    if marked and sight[-1] - sight[0] >= height:
+        sight = marked
+    middle = (sight[0] + sight[-1] + 1) / 2 if sight else 0
     if marked and marked[-1] - marked[0] >= height:
         gap = [Text("  ⋮", style="dim")]
         shown = [part for at in marked for part in [*gap, shown[at]]] + gap
         middle = len(shown) / 2
     return Text("\n", no_wrap=True).join(shown), middle
+
+
+def _label(standings, room):
+    """Return what stands behind a line at which threads stand, in `room` columns if it can be."""
+    each = [f"{s.thread} for {s.client}" if s.client else s.thread for s in standings]
+    if sum(map(len, each)) + 2 * len(each) + 2 > room and all(s.client for s in standings):
+        numbers = ", ".join(s.thread.removeprefix("Thread-") for s in standings)
+        each = [f"Thread-{numbers} for {', '.join(s.client for s in standings)}"]
+    return f"  ◀ {', '.join(each)}"
 
 
 def letters_of(steps):
@@ -107,18 +130,22 @@ def client_state(moment, letter):
     """Return what a terminal's connection is at, and a colour: served, waiting, or neither."""
     connection = moment.connections.get(letter)
     if connection is None:
-        return "", ""
-    if connection.accepted is None:  # the kernel cannot be asked
-        return "connected", ""
-    served = any(standing.client == letter for standing in moment.standings)
+        return ("closed" if letter in moment.connections else ""), ""
     unread = f"{connection.unread} bytes unread" if connection.unread else ""
-    if not connection.accepted:
-        return f"not accepted\n{unread}".strip(), WAITING
-    if unread:
-        return unread, WAITING
-    if served or not moment.standings:
-        return "is served", SERVED
-    return f"no recv() for {letter}", IDLE
+    served = any(standing.client == letter for standing in moment.standings)
+    if connection.state == kernel.CLOSE_WAIT:
+        state = "closed by the server", ""
+    elif connection.accepted is None:  # the kernel cannot be asked
+        state = "connected", ""
+    elif not connection.accepted:
+        state = f"not accepted\n{unread}".strip(), WAITING
+    elif unread:
+        state = unread, WAITING
+    elif served or not moment.standings:
+        state = "is served", SERVED
+    else:
+        state = f"no recv() for {letter}", IDLE
+    return state
 
 
 def thread_state(standing):

@@ -18,8 +18,8 @@ READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
 
-KEYS = "b from the start · t type yourself · n new terminal · q quits"
-TYPING = "Enter sends · Tab next terminal · Ctrl-C ends nc · Esc gives the keyboard back"
+KEYS = ("b from the start", "t type yourself", "n new terminal", "↑↓ source", "q quits")
+TYPING = ("Tab next terminal", "Ctrl-C ends nc", "Esc gives the keyboard back")
 
 
 class Stopped(Exception):
@@ -36,6 +36,7 @@ class Scene:
 
     title: str
     stage: object  # the classroom.course.Stage
+    source: str  # the server's, as it was when the server was started
     terminals: dict  # from each letter to (what stands in its window, (its state, a colour))
     typing: str  # the letter of the terminal in which the audience types, or ""
     standings: list  # where the server's threads stand
@@ -93,8 +94,10 @@ class Show:
         """Play one session, and stay with it until the audience goes on."""
         self.stage, self.title, self.caption = stage, title, ""
         self.letters = letters_of(steps)
+        self.source = stage.server.read_text(encoding="utf-8")
         self.actions = dict.fromkeys(self.letters, "")  # what was done last in each terminal
-        self.typing = self.line = ""  # in which terminal the audience types, and what so far
+        self.typing = ""  # in which terminal the audience types
+        self.lines = dict.fromkeys("ABCD", "")  # what it has typed in each, and not sent yet
         self.touched = False  # it has typed, so that the session cannot go on
         self.enter = "Enter goes on"
         with stage_set(stage, self.options.nc) as self.player:
@@ -109,12 +112,16 @@ class Show:
             self.at_end(is_last)
 
     def pause_before(self, step):
-        """Give the audience its time before a line, or only hear what it says."""
-        if self.options.step:
-            self.wait(None)
+        """Give the audience its time before a line, or only hear what it says.
+
+        An answer is on the screen as soon as the line before it, and a thread is where it stands:
+        nobody need press Enter to have that checked.
+        """
+        checks = step.action == "stands" or (step.action == "shows" and self.options.step)
+        if checks or self.options.fast or self.options.live:
+            self.wait(0)
         else:
-            hurry = self.options.fast or self.options.live
-            self.wait(0 if hurry else pause_after(step))
+            self.wait(None if self.options.step else pause_after(step))
         if self.touched:
             raise Again
 
@@ -142,8 +149,10 @@ class Show:
             self.look()
             rest = max(0, deadline - time.monotonic())
             with contextlib.suppress(queue.Empty):
-                if self.press(*self.keys.get(timeout=min(PERIOD, rest))):
-                    return
+                key = self.keys.get(timeout=min(PERIOD, rest))
+                while not self.press(*key):
+                    key = self.keys.get_nowait()  # to draw after each would slow who types fast
+                return
             if not rest and not self.typing and not self.touched:
                 return
 
@@ -153,45 +162,67 @@ class Show:
             raise Stopped
         if self.typing:
             self.type(key, character)
-        elif key in {"q", "ctrl+c", "ctrl+q"}:
+            return False
+        if key in {"q", "ctrl+c", "ctrl+q"}:
             raise Stopped
-        elif key == "b":
+        if key == "b":
             raise Again
-        elif key == "t":
+        if key == "t":
             self.typing = self.letters[0]
         elif key == "n" and len(self.letters) < TERMINALS:
             self.typing = next(letter for letter in "ABCD" if letter not in self.letters)
             self.letters.append(self.typing)
             self.type("enter", None)
-        return key in {"enter", "space"} and not self.typing
+        return key in {"enter", "space"}
 
     def type(self, key, character):
-        """Do what a key says in a terminal: nc runs there, or begins with Enter."""
-        terminal = self.player.terminals.get(self.typing)
-        is_open = terminal is not None and not terminal.left and not terminal.ended
-        if key == "escape":
+        """Do what a key says in a terminal: nc runs there, or begins with Enter.
+
+        With the key "paste", `character` is any number of them.
+        """
+        if key == "paste":
+            for each in character.replace("\r\n", "\n").replace("\r", "\n"):
+                self.type("enter" if each == "\n" else "", each)
+        elif key == "escape":
             self.typing = ""
         elif key == "tab":
             self.typing = self.letters[(self.letters.index(self.typing) + 1) % len(self.letters)]
-        elif key == "ctrl+c" and not is_open:
-            raise Stopped
+        elif not self.is_open(self.typing):
+            if key == "enter":
+                self.touch()
+                self.player.connect(self.typing)
+                self.actions[self.typing] = "connects"
+                self.lines[self.typing] = ""
         elif key == "ctrl+c":
-            terminal.press_ctrl_c()
-            terminal.left = True
             self.touch()
+            self.player.terminals[self.typing].press_ctrl_c()
+            self.player.terminals[self.typing].left = True
             self.actions[self.typing] = "leaves"
         elif key == "enter":
             self.touch()
-            if not is_open:
-                self.player.connect(self.typing)
-            else:
-                terminal.type(self.line)
+            self.player.terminals[self.typing].type(self.lines[self.typing])
             self.actions[self.typing] = "connects"
-            self.line = ""
+            self.lines[self.typing] = ""
         elif key == "backspace":
-            self.line = self.line[:-1]
+            self.lines[self.typing] = self.lines[self.typing][:-1]
         elif character and character.isprintable():
-            self.line += character
+            self.lines[self.typing] += character
+
+    def is_open(self, letter):
+        """Say whether nc runs in a terminal."""
+        terminal = self.player.terminals.get(letter)
+        return terminal is not None and not terminal.ended
+
+    def key_words(self):
+        """Return what the keys do now, each in a few words."""
+        if not self.typing:
+            full = len(self.letters) == TERMINALS
+            return [self.enter, *(words for words in KEYS if not (full and words[0] == "n"))]
+        is_open = self.is_open(self.typing)
+        return [
+            "Enter sends" if is_open else "Enter connects",
+            *(words for words in TYPING if is_open or not words.startswith("Ctrl-C")),
+        ]
 
     def touch(self):
         """Note that the session is the audience's now; before its end, it cannot go on."""
@@ -208,12 +239,13 @@ class Show:
         scene = Scene(
             self.title,
             self.stage,
+            self.source,
             {
                 letter: (
                     window(
                         terminals.get(letter),
                         self.actions.get(letter),
-                        self.line if letter == self.typing else None,
+                        self.lines[letter] if letter == self.typing else None,
                     ),
                     client_state(moment, letter),
                 )
@@ -223,7 +255,7 @@ class Show:
             moment.standings,
             self.player.server.log(),
             self.caption,
-            TYPING if self.typing else f"{self.enter} · {KEYS}",
+            " · ".join(self.key_words()),
         )
         if scene != self.scene:
             self.scene = scene
