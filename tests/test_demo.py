@@ -115,6 +115,14 @@ def test_into_a_pipe():
     assert "nc 127.0.0.1 9000" in done.stdout
 
 
+def test_until_a_line():
+    line = next(step.line for step in HERE.sessions()[0] if step.action == "shows")
+    done = command("./scripts/demo", "--until", line, HERE.name)
+    assert done.returncode == 0
+    assert "(1 of" in done.stdout
+    assert "(2 of" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "status", "problem"),
     [
