@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import signal
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -82,6 +84,20 @@ def test_a_thread_for_each_client(watched, nc, answer):
         ("C connects", [main, b, c], {}),
         ("all have left", [main], {}),
     ]
+
+
+def test_processes_may_end_while_one_looks():
+    """A script starts program after program; each may be gone between two looks at it."""
+    words = ["/bin/sh", "-c", "while :; do (/bin/true | /bin/true) & wait; done"]
+    with subprocess.Popen(words, start_new_session=True) as script:
+        try:
+            for _ in range(300):
+                kernel.listeners(kernel.family(script.pid))
+                kernel.client_port(script.pid, 1)
+                if kernel.LINUX:
+                    kernel.at_rest(script.pid)
+        finally:
+            os.killpg(script.pid, signal.SIGKILL)
 
 
 def test_a_watched_server_is_the_server(stage, tmp_path):

@@ -43,7 +43,7 @@ def client_port(pid, port):
     """Return the port from which the process `pid` is connected to `port`, or None if it is not."""
     if not LINUX:
         return next((found.laddr.port for found in _connections(pid, port)), None)
-    files = {_link(path) for path in Path(f"/proc/{pid}/fd").glob("*")}
+    files = _files(pid)
     for end in _ends():
         if end.remote == port and f"socket:[{end.inode}]" in files:
             return end.local
@@ -85,7 +85,7 @@ def listeners(pids):
             for found in psutil.Process(pid).net_connections("tcp")
             if found.status == psutil.CONN_LISTEN
         ]
-    files = {_link(path) for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")}
+    files = set().union(*map(_files, pids))
     return [
         (socket.inet_ntop(family, end.address[: 4 if family == socket.AF_INET else 16]), end.local)
         for family in (socket.AF_INET, socket.AF_INET6)
@@ -158,17 +158,28 @@ def family(pid):
         if not LINUX:
             with contextlib.suppress(psutil.Error):
                 found += [child.pid for child in psutil.Process(parent).children()]
-        for path in Path(f"/proc/{parent}/task").glob("*/children"):
+        for thread in _names(f"/proc/{parent}/task"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
+                path = Path(f"/proc/{parent}/task/{thread}/children")
                 found += map(int, path.read_text().split())
     return found
 
 
-def _link(path):
+def _names(folder):
+    """Return the names in a folder of /proc; none if its process has ended meanwhile."""
     try:
-        return os.readlink(path)
-    except OSError:  # the file was closed meanwhile
-        return None
+        return os.listdir(folder)  # noqa: PTH208 (an iterator would fail later)
+    except OSError:
+        return []
+
+
+def _files(pid):
+    """Return what the open files of a process are, as /proc names them."""
+    found = set()
+    for name in _names(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
 
 
 def at_rest(pid, look=lambda: True, but=()):
@@ -185,17 +196,19 @@ def at_rest(pid, look=lambda: True, but=()):
 def _sleeping_threads(pid, but):
     """Return how often each thread of `pid` was switched, or None if one is not asleep."""
     switches = {}
-    tasks = [task for member in family(pid) for task in Path(f"/proc/{member}/task").glob("*")]
-    for task in tasks:
-        if int(task.name) in but:
+    tasks = [
+        (member, thread) for member in family(pid) for thread in _names(f"/proc/{member}/task")
+    ]
+    for member, thread in tasks:
+        if int(thread) in but:
             continue
         try:
-            status = (task / "status").read_text()
+            status = Path(f"/proc/{member}/task/{thread}/status").read_text()
         except OSError:  # the thread ended meanwhile
             return None
         if "\nState:\tZ" in status:  # a child that has ended, and that nobody has asked about
             continue
         if "\nState:\tS" not in status:
             return None
-        switches[task.name] = status.partition("\nvoluntary_ctxt_switches")[2]
+        switches[thread] = status.partition("\nvoluntary_ctxt_switches")[2]
     return switches
