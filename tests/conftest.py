@@ -203,7 +203,7 @@ class Client:
         self.server = server
         self.socket = socket.create_connection(("127.0.0.1", server.port))
         self.port = self.socket.getsockname()[1]
-        self.sent = b""
+        self.sent = []
 
     def accepted(self):
         """Say whether the server has picked up the connection, as far as the kernel tells."""
@@ -211,9 +211,13 @@ class Client:
         return found is None or found.accepted is not False
 
     def send(self, data):
-        self.sent = data
+        self.sent.append(data)
         with contextlib.suppress(ConnectionError):  # what comes, or does not, tells the rest
             self.socket.sendall(data)
+
+    def last_sent(self):
+        """Return what it has sent last, and before that, for the answer may depend on it."""
+        return ", then ".join(map(shortened, self.sent[-2:]))
 
     def expect_error(self):
         """Read one error line; see `expect`."""
@@ -238,14 +242,14 @@ class Client:
         if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
             if not more and self.server.has_ended():
                 raise Breakdown(
-                    f"a client sent {shortened(self.sent)}, but the server "
+                    f"a client sent {self.last_sent()}, but the server "
                     f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
                 )
             got = " and ".join(
                 [shortened(received)] * bool(received) + ["the end of the connection"] * (not more)
             )
             raise Mismatch(
-                f"a client sent {shortened(self.sent)} and should have got "
+                f"a client sent {self.last_sent()} and should have got "
                 f"{described or shortened(literal(pattern))}, but got {got or 'nothing'}"
             )
 
@@ -276,8 +280,8 @@ class Client:
 
 
 def literal(pattern):
-    """Return the bytes that a pattern stands for; none of its operators but an optional CR."""
-    return re.sub(rb"\\(.)", rb"\1", pattern.replace(b"\r?", b""), flags=re.DOTALL)
+    """Return the bytes that a pattern without operators stands for."""
+    return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)
 
 
 def shortened(data):

@@ -115,7 +115,7 @@ def test_any_script(play):
 @behaviour(
     "bytes that are no UTF-8 are echoed as they are",
     until="v0.3",
-    hint="Your server decodes what it only has to send back. An echo needs no decode().",
+    hint="Send back the bytes that came. An echo needs no decode(), and a byte 0 is not its end.",
 )
 def test_echo_of_bytes(connect):
     client = connect()
@@ -147,14 +147,186 @@ def test_cut_message(connect):
     "a message longer than one recv() is echoed whole",
     since="v0.2",
     until="v0.3",
-    hint="Long messages come in pieces. Each recv() returns one; answer each, with "
-    "sendall(), which goes on until all is sent.",
+    hint="Long messages come in pieces. Each recv() returns one; answer each, without waiting for "
+    "a line end, with sendall(), which goes on until all is sent.",
 )
 def test_long_message(connect):
     client = connect()
     message = bytes(range(256)) * 200
     client.send(message)
     client.expect(re.escape(message))
+
+
+# The ToDo list.
+
+
+@behaviour(
+    "anything is answered with the whole list and no line end",
+    since="v0.4",
+    until="v0.4",
+    hint="Whatever comes, the answer is str() of the dict, as bytes, and nothing else.",
+)
+def test_whole_list(connect):
+    client = connect()
+    for message in (b"x" * 1024, b"hello\n", b"\n", b"\xff\n", b"GET/task_01/status\n"):
+        client.send(message)
+        client.expect(re.escape(WHOLE_LIST))
+
+
+@behaviour(
+    "GET gives a task's text",
+    since="v0.5",
+    hint="GET/task_01/status has three parts with / between them; the one in the middle is "
+    "the key.",
+)
+def test_get(play):
+    play("""
+        A> GET/task_01/status
+        A< see someone
+        A> GET/task_03/status
+        A< play basketball
+    """)
+
+
+@behaviour(
+    "an answer ends in CRLF",
+    since="v0.5",
+    hint="The bytes 13 and 10 end each answer, \\r\\n in most languages.",
+)
+def test_crlf(connect):
+    client = connect()
+    client.send(b"GET/task_01/status\n")
+    client.expect(b"see someone\r\n")
+    client.send(b"hello\r\n")
+    client.expect(b"data no found\r\n")
+
+
+@behaviour(
+    "a request may be 1,024 bytes long",
+    since="v0.5",
+    hint="Read at least 1,024 bytes at a time, or a long request is cut. And the third part may "
+    "be anything: nobody looks at it.",
+)
+def test_long_request(connect):
+    client = connect()
+    client.send(b"GET/task_01/".ljust(1023, b"x") + b"\n")
+    client.expect(b"see someone\r\n")
+    client.send(b"GET/task_03/status\n")  # of what was cut off there would be an answer before
+    client.expect(b"play basketball\r\n")
+
+
+@behaviour(
+    "GET of an unknown task says so",
+    since="v0.5",
+    hint="A key that is not there is answered with: no key match. dict.get() has a second "
+    "argument. The key is taken as it stands, with its spaces and its capitals.",
+)
+def test_get_unknown(play):
+    play("""
+        A> GET/task_99/status
+        A< no key match
+        A> GET//status
+        A< no key match
+        A> GET/ task_01/status
+        A< no key match
+        A> GET/TASK_01/status
+        A< no key match
+    """)
+
+
+@behaviour(
+    "a message that is no request finds no data",
+    since="v0.5",
+    hint="What holds no GET (and from v0.6 on no POST), in capitals, is answered with: data no "
+    "found.",
+)
+def test_no_request(play):
+    play("""
+        A> hello
+        A< data no found
+        A>
+        A< data no found
+        A> get/task_01/status
+        A< data no found
+    """)
+
+
+@behaviour(
+    "a GET of another shape gets one error line, and the connection goes on",
+    since="v0.5",
+    hint="A request may have too few parts, or too many. Say so in a line that begins with "
+    "'error: ', and read on.",
+)
+def test_get_of_another_shape(connect):
+    client = connect()
+    for message in (b"GET\n", b"GET/task_01\n", b"GET/task_01/status/x\n"):
+        client.send(message)
+        client.expect_error()
+        client.send(b"GET/task_01/status\n")
+        client.expect(b"see someone\r\n")
+
+
+@behaviour(
+    "bytes that are no UTF-8 get one error line, and the connection goes on",
+    since="v0.5",
+    hint="decode() raises UnicodeDecodeError. Say so in a line that begins with 'error: ', "
+    "and read on.",
+)
+def test_no_utf8(connect):
+    client = connect()
+    for message in (b"GET/\xff\xfe/status\n", b"\xff\n"):
+        client.send(message)
+        client.expect_error()
+    client.send(b"GET/task_01/status\n")
+    client.expect(b"see someone\r\n")
+
+
+@behaviour(
+    "POST stores a task, new or old, for every client",
+    since="v0.6",
+    hint="POST/task_id=value/status stores the value, as it stands, where every client's GET "
+    "finds it. Look at: is there one dict for all, and is the key the right one?",
+)
+def test_post(play):
+    play("""
+        A connects
+        B> POST/task_04=learn sockets/status
+        B< submit success
+        A> GET/task_04/status
+        A< learn sockets
+        A> POST/task_01=世界/status
+        A< submit success
+        A leaves
+        B> GET/task_01/status
+        B< 世界
+        C> GET/task_04/status
+        C< learn sockets
+        C> GET/task_02/status
+        C< read book
+        C> POST/= a value without a key/and any third part
+        C< submit success
+        A> GET//status
+        A<  a value without a key
+        A> POST/task_02=/status
+        A< submit success
+        C> GET/task_02/status
+        C<
+    """)
+
+
+@behaviour(
+    "a POST of another shape gets one error line and stores nothing",
+    since="v0.6",
+    hint="Take the request apart first, and store only when it is whole. Say 'error: ' and "
+    "what is wrong, and read on.",
+)
+def test_post_of_another_shape(connect):
+    client = connect()
+    for message in (b"POST\n", b"POST/task_01=x\n", b"POST/task_01/status\n"):
+        client.send(message)
+        client.expect_error()
+        client.send(b"GET/task_01/status\n")
+        client.expect(b"see someone\r\n")
 
 
 # Who is served, and who waits.
@@ -202,8 +374,8 @@ def test_second_client_waits(play):
 @behaviour(
     "a client is served while another one is silent",
     since="v0.3",
-    hint="Your server serves one client at a time: it waits for a line of A, and meanwhile "
-    "nobody is at accept(). Look at: where is accept() called again?",
+    hint="A says nothing, and somebody has to wait for B all the same. Look at: where is accept() "
+    "called again? What is waited for before that?",
 )
 def test_served_beside_silent(play, answer):
     play(f"""
@@ -216,8 +388,8 @@ def test_served_beside_silent(play, answer):
 @behaviour(
     "a client is served while another one chats",
     since="v0.3",
-    hint="Each client needs somebody who waits for it alone. Look at: who reads from B while"
-    " A is connected?",
+    hint="Each client needs somebody who waits for it alone. Look at: who reads from B while A is "
+    "connected, and which variables do your clients share?",
 )
 def test_served_beside_chatting(play, answer):
     play(f"""
@@ -340,8 +512,8 @@ def test_idle_timeout(stage, idle):
 
 @behaviour(
     "clients that have gone leave no thread, no open file and no work behind",
-    hint="Each client that has left has cost something that is not given back. Look at: does"
-    " the loop end when recv() returns nothing, and is the socket closed?",
+    hint="Look at: does the loop end when recv() returns nothing, is the socket closed, and is "
+    "each child process waited for?",
 )
 def test_nothing_left_behind(connect, server):
     def come_and_go(times):
@@ -359,23 +531,42 @@ def test_nothing_left_behind(connect, server):
             processes = [psutil.Process(pid) for pid in kernel.family(server.child.pid)]
             return sum(p.num_threads() for p in processes), sum(p.num_fds() for p in processes)
 
-    def settled():
-        return (now := held()) and now[0] <= before[0] and now[1] <= before[1]
+    def kept():
+        """Return how many of them are more than before, or None while one ends."""
+        return (now := held()) and (now[0] - before[0], now[1] - before[1])
 
+    def settled():
+        return (more := kept()) and max(more) <= allowed
+
+    assert wait_until(server.at_rest, server.patience), (
+        "no client has come yet, and it does not come to rest"
+    )
     # What the first clients leave behind may be kept for the next ones.
     come_and_go(1)
     assert wait_until(server.at_rest, server.patience), (
         "two clients have gone, and it does not come to rest"
     )
     before = wait_until(held)
+    # Who leaves politely costs something, or who does not, or both: four of the eight at least. A
+    # server that is not ours may have a pool, to which it adds one now and then.
+    allowed = 3 if server.may_sleep else 0
     come_and_go(4)
     assert wait_until(settled, server.patience), (
-        f"eight clients came and went; threads and open files before and after: {before}, {held()}"
+        "eight clients have come and gone, and have left {} threads or processes and {} open "
+        "files behind".format(*wait_until(kept))
     )
-    # A busy loop shows in time that passes, so there is nothing to wait for but time itself.
-    seconds = processor_time(server)
-    time.sleep(0.1)
-    assert processor_time(server) - seconds < 0.02, "all clients have gone, and it is busy"
+    assert not is_busy(server), "all clients have gone, and it is busy"
+
+
+def is_busy(server):
+    """Say whether it takes a fifth of a core; twice, for a moment may be no good one."""
+    for seconds in (0.1, 0.5):
+        before = processor_time(server)
+        # A busy loop shows in time that passes, so there is nothing to wait for but time itself.
+        time.sleep(seconds)
+        if processor_time(server) - before < seconds / 5:
+            return False
+    return True
 
 
 def processor_time(server):
@@ -386,157 +577,6 @@ def processor_time(server):
             times = psutil.Process(pid).cpu_times()
             seconds += times.user + times.system
     return seconds
-
-
-# The ToDo list.
-
-
-@behaviour(
-    "anything is answered with the whole list and no line end",
-    since="v0.4",
-    until="v0.4",
-    hint="Whatever comes, the answer is str() of the dict, as bytes, and nothing else.",
-)
-def test_whole_list(connect):
-    client = connect()
-    for message in (b"x" * 1024, b"hello\n", b"\xff\n", b"GET/task_01/status\n"):
-        client.send(message)
-        client.expect(re.escape(WHOLE_LIST))
-
-
-@behaviour(
-    "GET gives a task's text",
-    since="v0.5",
-    hint="GET/task_01/status has three parts with / between them; the one in the middle is "
-    "the key.",
-)
-def test_get(play):
-    play("""
-        A> GET/task_01/status
-        A< see someone
-        A> GET/task_03/status
-        A< play basketball
-    """)
-
-
-@behaviour(
-    "a request may be 1,024 bytes long",
-    since="v0.5",
-    hint="Read at least 1,024 bytes at a time, or a long request is cut.",
-)
-def test_long_request(connect):
-    client = connect()
-    client.send(b"GET/task_01/".ljust(1023, b"x") + b"\n")
-    client.expect(b"see someone\r?\n")
-
-
-@behaviour(
-    "GET of an unknown task says so",
-    since="v0.5",
-    hint="A key that is not there is answered with: no key match. dict.get() has a second "
-    "argument.",
-)
-def test_get_unknown(play):
-    play("""
-        A> GET/task_99/status
-        A< no key match
-    """)
-
-
-@behaviour(
-    "a message that is no request finds no data",
-    since="v0.5",
-    hint="What holds no GET (and from v0.6 on no POST) is answered with: data no found.",
-)
-def test_no_request(play):
-    play("""
-        A> hello
-        A< data no found
-        A>
-        A< data no found
-    """)
-
-
-@behaviour(
-    "an answer ends in CRLF",
-    since="v0.5",
-    hint="The bytes 13 and 10 end each answer, \\r\\n in most languages.",
-)
-def test_crlf(connect):
-    client = connect()
-    client.send(b"GET/task_01/status\n")
-    client.expect(b"see someone\r\n")
-    client.send(b"hello\r\n")
-    client.expect(b"data no found\r\n")
-
-
-@behaviour(
-    "a GET of another shape gets one error line, and the connection goes on",
-    since="v0.5",
-    hint="A request may have too few parts, or too many. Say so in a line that begins with "
-    "'error: ', and read on.",
-)
-def test_get_of_another_shape(connect):
-    client = connect()
-    for message in (b"GET\n", b"GET/task_01\n", b"GET/task_01/status/x\n"):
-        client.send(message)
-        client.expect_error()
-        client.send(b"GET/task_01/status\n")
-        client.expect(b"see someone\r\n")
-
-
-@behaviour(
-    "bytes that are no UTF-8 get one error line, and the connection goes on",
-    since="v0.5",
-    hint="decode() raises UnicodeDecodeError. Say so in a line that begins with 'error: ', "
-    "and read on.",
-)
-def test_no_utf8(connect):
-    client = connect()
-    client.send(b"GET/\xff\xfe/status\n")
-    client.expect_error()
-    client.send(b"GET/task_01/status\n")
-    client.expect(b"see someone\r\n")
-
-
-@behaviour(
-    "POST stores a task, new or old, for every client",
-    since="v0.6",
-    hint="POST/task_id=value/status stores the value where every client's GET finds it. Look"
-    " at: is there one dict for all, and is the key the right one?",
-)
-def test_post(play):
-    play("""
-        A connects
-        B> POST/task_04=learn sockets/status
-        B< submit success
-        A> GET/task_04/status
-        A< learn sockets
-        A> POST/task_01=世界/status
-        A< submit success
-        A leaves
-        B> GET/task_01/status
-        B< 世界
-        C> GET/task_04/status
-        C< learn sockets
-        C> GET/task_02/status
-        C< read book
-    """)
-
-
-@behaviour(
-    "a POST of another shape gets one error line and stores nothing",
-    since="v0.6",
-    hint="Take the request apart first, and store only when it is whole. Say 'error: ' and "
-    "what is wrong, and read on.",
-)
-def test_post_of_another_shape(connect):
-    client = connect()
-    for message in (b"POST\n", b"POST/task_01=x\n", b"POST/task_01/status\n"):
-        client.send(message)
-        client.expect_error()
-        client.send(b"GET/task_01/status\n")
-        client.expect(b"see someone\r\n")
 
 
 # Flaws that a lesson tells of.

@@ -20,8 +20,8 @@ HERE = {stage.name: stage for stage in stages()}
 LESSONS = {
     "v0.2": "every message is echoed",
     "v0.3": "a client is served while another one is silent",
-    "v0.4": "a client is served while another one is silent",
-    "v0.5": "a client is served while another one is silent",
+    "v0.4": "anything is answered with the whole list and no line end",
+    "v0.5": "GET gives a task's text",
     "v0.6": "POST stores a task, new or old, for every client",
 }
 
@@ -113,6 +113,23 @@ class Server(socketserver.ThreadingTCPServer):
 
 Server(("127.0.0.1", int(os.environ["PORT"])), Echo).serve_forever()
 """
+POOL = """
+import os, socket
+from concurrent.futures import ThreadPoolExecutor
+
+def echo(client):
+    with client:
+        try:
+            while data := client.recv(1024):
+                client.sendall(data)
+        except ConnectionError:
+            pass
+
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+with ThreadPoolExecutor(32) as pool:
+    while True:
+        pool.submit(echo, server.accept()[0])
+"""
 ASYNCIO = """
 import asyncio, os
 
@@ -134,7 +151,9 @@ asyncio.run(main())
 
 
 @one_stage
-@pytest.mark.parametrize("code", [SOCKETSERVER, ASYNCIO], ids=["socketserver", "asyncio"])
+@pytest.mark.parametrize(
+    "code", [SOCKETSERVER, POOL, ASYNCIO], ids=["socketserver", "pool", "asyncio"]
+)
 def test_a_right_server_of_somebody_else(stage, code, tmp_path):
     output, _ = check(stage.name, hand_in(tmp_path, "other", code), status=0)
     assert "behaviours hold, in" in output
@@ -180,6 +199,24 @@ def test_what_a_server_prints_does_not_steer_the_terminal(stage, tmp_path):
 
 
 @one_stage
+@pytest.mark.parametrize("option", ["--all", "--json"])
+def test_a_reader_that_goes_away(stage, option):
+    """As `head` does: nothing is said of it, least of all by pytest."""
+    words = ["./scripts/check", option, stage.name, stage.server]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=ROOT, **pipes) as checking:
+        checking.stdout.close()
+        assert checking.stderr.read() == b""
+
+
+@one_stage
+def test_a_terminal_that_knows_no_marks(stage, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    output, _ = check(stage.name, stage.server, status=0)
+    assert "? the first message is echoed" in output
+
+
+@one_stage
 def test_all_goes_on_after_a_failure(stage, tmp_path):
     code = stage.server.read_text(encoding="utf-8").replace("client.recv(1024)", 'b""')
     path = hand_in(tmp_path, "deaf", code)
@@ -199,6 +236,7 @@ def test_all_goes_on_after_a_failure(stage, tmp_path):
         ("STAGE README.md", "README.md cannot be run; name what runs it, as in: -- node"),
         ("STAGE tests/conftest.py tests/conftest.py", "one file at a time; --each takes"),
         ("--new STAGE a b", "--new needs one folder"),
+        ("STAGE tests", "tests is a folder; name the file in it"),
     ],
 )
 def test_misuse(stage, words, problem):
@@ -208,7 +246,7 @@ def test_misuse(stage, words, problem):
 
 @one_stage
 def test_a_pattern_that_matches_nothing(stage):
-    _, errors = check(stage.name, "--each", "no/such/*.py", status=1)
+    _, errors = check(stage.name, "--each", "no/such/*.py", status=2)
     assert errors == "check: no file matches no/such/*.py\n"
 
 
@@ -255,17 +293,22 @@ def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
 
 
 @one_stage
-def test_ctrl_c_tells_what_is_done(stage, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_done_is_told_at_the_end(stage, tmp_path, number):
     hand_in(tmp_path, "quick", "")
     hand_in(tmp_path, "slow", "import time\ntime.sleep(100)")
     words = ["./scripts/check", stage.name, "--each", f"{tmp_path}/*/{SERVER}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, **pipes) as checking:
         assert "quick" in checking.stderr.readline()
-        os.killpg(checking.pid, signal.SIGINT)
-        told, _ = checking.communicate(timeout=10)
-    assert "ended with status 0" in told
+        if number == signal.SIGINT:
+            os.killpg(checking.pid, number)  # as the terminal does
+        else:
+            checking.send_signal(number)
+        told, errors = checking.communicate(timeout=10)
+    assert "came to its last line" in told
     assert "slow" not in told
+    assert "check: 1 of 2 were not checked" in errors
     assert wait_until(lambda: not is_left(str(tmp_path)))
 
 

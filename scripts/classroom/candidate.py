@@ -10,6 +10,7 @@ import functools
 import os
 import random
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from classroom import kernel
-from classroom.terminal import Breakdown, Server, restore_signals, spawn
+from classroom.terminal import Breakdown, Server, restore_signals, spawn, wait_until
 
 START = 3.5  # seconds until it must listen
 ELSEWHERE = 1  # seconds for which it may listen elsewhere before it listens where it should
@@ -33,6 +34,7 @@ LIMITS = {
     resource.RLIMIT_CORE: 0,
 }
 PROCESSES = 200  # and threads, at most
+ADDRESSES = {"127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"}  # at which 127.0.0.1 is heard
 
 
 class Candidate(Server):
@@ -78,7 +80,7 @@ class Candidate(Server):
         there, elsewhere = [], None
         while time.monotonic() < deadline and self.alive():
             there = kernel.listeners(kernel.family(self.child.pid))
-            if any(port == self.number and address != "::1" for address, port in there):
+            if any(port == self.number and address in ADDRESSES for address, port in there):
                 return self.number
             if there:
                 elsewhere = elsewhere or time.monotonic()
@@ -89,22 +91,36 @@ class Candidate(Server):
     def _why_not(self, there):
         """Say what is wrong with a server that does not listen where it should."""
         if not self.alive():
-            told = any(str(self.number) in word for word in self.words)
-            where = "" if told else ". Its port is the environment's PORT, or {port} in its command"
-            return f"your server {self.how_it_ended()}, before it listened{where}"
-        if ("::1", self.number) in there:
-            return "your server listens at ::1, IPv6 alone; let it listen at 127.0.0.1"
+            words = shlex.join(["python3" if w == sys.executable else w for w in self.words])
+            return (
+                f"your server {self.how_it_ended()}, before it listened; it was run as: "
+                f"PORT={self.number} {words}"
+            )
+        if at := [address for address, port in there if port == self.number]:
+            told = "IPv6 alone" if at == ["::1"] else "not at 127.0.0.1"
+            return f"your server listens at {at[0]}, {told}; let it listen at 127.0.0.1"
         if there:
             ports = ", ".join(sorted({str(port) for _, port in there}))
             return (
-                f"your server listens on port {ports}, and was told {self.number}; let it take the "
-                "port from --port or the environment's PORT, or write {port} into its command"
+                f"your server listens on port {ports}, and was told {self.number}; let it bind() "
+                "to the port from --port or the environment's PORT, or write {port} into its "
+                "command"
             )
-        return f"your server does not listen within {START} seconds"
+        forks = f", and has started {PROCESSES} processes or threads" if self._is_full() else ""
+        return f"your server does not listen within {START} seconds{forks}"
+
+    def _is_full(self):
+        """Say whether it was refused a process or a thread, as far as the control group tells."""
+        try:
+            return "max 0\n" not in (self._cgroup / "pids.events").read_text()
+        except (OSError, TypeError):  # there is none
+            return False
 
     def how_it_ended(self):
         if Path(self._log.name).stat().st_size >= LIMITS[resource.RLIMIT_FSIZE]:
             return "wrote more than 10 MB, and had to end"
+        if self.child.exitstatus == 0:
+            return "came to its last line and ended, or went into the background"
         return super().how_it_ended()
 
     def log(self):
@@ -115,19 +131,36 @@ class Candidate(Server):
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""
-        deadline = time.monotonic() + 5
-        while (processes := self._processes()) and time.monotonic() < deadline:
-            for process in processes:
-                with contextlib.suppress(OSError):
-                    os.kill(process, signal.SIGKILL)
-        super().close()
         if self._cgroup:
+            (self._cgroup / "pids.max").write_text("0")  # or it would start them as fast as we end
+        wait_until(self._kill)
+        super().close()
+        if self._cgroup and wait_until(self._remove_cgroup):
+            self._cgroup = None
+
+    def _kill(self):
+        """Kill its processes; return True when there is none."""
+        processes = self._processes()
+        for process in processes:
             with contextlib.suppress(OSError):
-                self._cgroup.rmdir()
+                os.kill(process, signal.SIGKILL)
+        return not processes
 
     def _processes(self):
-        """Return the processes that bear our mark; one that has ended bears nothing."""
+        """Return those in the control group; without one, those that bear our mark.
+
+        One that has ended bears nothing.
+        """
+        if self._cgroup:
+            return [int(pid) for pid in (self._cgroup / "cgroup.procs").read_text().split()]
         return [pid for pid in psutil.pids() if self.mark in _environment(pid)]
+
+    def _remove_cgroup(self):
+        try:
+            self._cgroup.rmdir()
+        except OSError:  # its last process is still ending
+            return False
+        return True
 
 
 def _environment(pid):

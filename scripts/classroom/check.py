@@ -2,6 +2,7 @@
 
 import argparse
 import concurrent.futures
+import contextlib
 import glob
 import json
 import os
@@ -28,7 +29,7 @@ from classroom.terminal import find_nc
 
 SESSION = "the session of its lesson, from the first line to the last"
 SECONDS = 60  # for one server of many
-LAST_LINES = 12  # of what a server has printed
+LAST_LINES, COLUMNS = 12, 300  # of what a server has printed
 EPILOG = """\
 Your server must listen on 127.0.0.1 at a port that it is told: {port} in the command stands for
 it; a Python file in which --port stands gets that option; any other command finds it as PORT in
@@ -37,6 +38,15 @@ the environment.
 It is run as the user that you are, with your rights, so check only what you would run yourself.
 Limits: 60 seconds of processor time, 2 GB of memory and 10 MB of output for each process, 200
 processes and threads. What it starts is ended with it."""
+
+
+class Paper(Console):
+    """What is printed on. When its reader has gone, as `head` does, that is like Ctrl-C."""
+
+    def on_broken_pipe(self):
+        with contextlib.suppress(SystemExit):
+            super().on_broken_pipe()
+        raise KeyboardInterrupt
 
 
 class Report:
@@ -89,7 +99,8 @@ class Report:
             result["aftermath"] = getattr(error, "aftermath", "")
             hint = mark.kwargs["hint"] if mark else f"Watch it: ./scripts/demo {self.stage.name}"
             result["hint"] = "" if isinstance(error, Breakdown) else hint
-            result["last_lines"] = "\n".join(log.rstrip().split("\n")[-LAST_LINES:])
+            last_lines = log.rstrip().split("\n")[-LAST_LINES:]
+            result["last_lines"] = "\n".join(line[:COLUMNS] for line in last_lines)
             result["terminals"] = {
                 name: "".join(text for _, text in terminal.screen)
                 for name, terminal in getattr(error, "terminals", {}).items()
@@ -127,7 +138,8 @@ def problem_of(error):
             return f"{error.line[0]} should have been answered {answer}, but {what}."
         return f"{error.line!r} does not hold: {what}."
     if isinstance(error, Breakdown) and (ended := re.search(r"but the server (.*)\n", str(error))):
-        return f"Your server {ended[1]} in the middle of it."
+        loop = " Is accept() in a loop, and what ends it?" * ("last line" in ended[1])
+        return f"Your server {ended[1]} in the middle of it.{loop}"
     if isinstance(error, Mismatch | AssertionError | Breakdown):
         text = str(error).partition("\nassert ")[0].strip()
         return f"{text[:1].upper()}{text[1:]}."
@@ -166,7 +178,7 @@ def check(stage, words, go_on, console):
 def check_one(options):
     """Check one server and say how it went; return the exit status."""
     width = None if sys.stdout.isatty() else 100
-    console = Console(highlight=False, markup=False, quiet=options.json, width=width)
+    console = Paper(highlight=False, markup=False, quiet=options.json, width=width)
     console.print(f"{options.stage.name}: {shlex.join(options.command)}", style="bold")
     told = check(options.stage, options.command, options.all, console)
     if options.json:
@@ -182,6 +194,16 @@ def check_one(options):
     return 0 if told["passed"] else 1
 
 
+RUNNING = set()  # processes in which files are checked
+
+
+def end_all(*_):
+    """End all checks, when somebody ends this one from outside; Ctrl-C they have heard of."""
+    for checking in list(RUNNING):
+        checking.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
+
 def check_in_a_process(stage, path, go_on=False):
     """Check a file in a process of its own; return the report as a dict, whatever happens."""
     failed = {"passed": False, "held": 0, "of": 0, "behaviours": [], "command": path}
@@ -189,6 +211,7 @@ def check_in_a_process(stage, path, go_on=False):
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as checking:
+        RUNNING.add(checking)
         try:
             told, errors = checking.communicate(timeout=SECONDS)
             return json.loads(told) | {"command": path}
@@ -197,15 +220,18 @@ def check_in_a_process(stage, path, go_on=False):
             checking.communicate()
             return failed | {"problem": f"It is not done after {SECONDS} seconds."}
         except ValueError:
-            last_line = errors.strip().rpartition("\n")[2]
+            last_line = errors.strip().rpartition("\n")[2] or f"status {checking.returncode}"
             return failed | {"problem": f"It could not be checked: {last_line}"}
+        finally:
+            RUNNING.remove(checking)
 
 
 def check_each(options):
     """Check many files, some at a time, and print a table; return the exit status."""
     paths = sorted(path for pattern in options.command for path in glob.glob(pattern))  # noqa: PTH207
     if not paths:
-        sys.exit(f"check: no file matches {' '.join(options.command)}")
+        print(f"check: no file matches {' '.join(options.command)}", file=sys.stderr)
+        return 2
     progress = Console(stderr=True, highlight=False)
     reports = {}
     # Much of a check is waiting for what does not come.
@@ -222,6 +248,8 @@ def check_each(options):
         finally:  # at Ctrl-C, too
             pool.shutdown(cancel_futures=True)  # or all that wait would still be checked
             print_reports([reports[path] for path in paths if path in reports], options.json)
+            if missing := len(paths) - len(reports):
+                print(f"check: {missing} of {len(paths)} were not checked", file=sys.stderr)
     return 0 if all(report["passed"] for report in reports.values()) else 1
 
 
@@ -231,7 +259,11 @@ def print_reports(reports, as_json):
         print(json.dumps(reports, indent=2, ensure_ascii=False))
         return
     table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
-    for report in reports:
+    names = [report["command"] for report in reports]
+    if len(names) > 1:  # the folders that all have in common say nothing
+        common = os.path.commonpath([Path(name).absolute().parent for name in names])
+        names = [os.path.relpath(name, common) for name in names]
+    for name, report in zip(names, reports, strict=True):
         failed = [result for result in report["behaviours"] if not result["holds"]]
         told = report.get("problem", "")
         if failed:
@@ -241,7 +273,7 @@ def print_reports(reports, as_json):
                 told = f"{failed[0]['problem']} {printable(last_line)[:200]}"
         style = "green" if report["passed"] else "red"
         holds = f"{report['held']} of {report['of']}"
-        table.add_row(report["command"], holds, told, style=style)
+        table.add_row(Text(name, overflow="fold"), holds, told, style=style)
     # Into a pipe, a row is a line.
     Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
 
@@ -275,6 +307,28 @@ def write_new(options):
     return 0
 
 
+def problem_of_command(program, *arguments):
+    """Return why a command cannot be run; "" if it can."""
+    path, on_the_path = Path(program), shutil.which(program)
+    problem = ""
+    try:
+        if not on_the_path and not path.exists():
+            problem = f"there is no {program}"
+        elif path.is_dir():
+            problem = f"{program} is a folder; name the file in it"
+        elif program.endswith(".py") and not arguments:
+            path.open().close()
+        elif program.endswith(".py") and not on_the_path:
+            problem = "one file at a time; --each takes a pattern of many"
+        elif not on_the_path:
+            problem = (
+                f"{program} cannot be run; name what runs it, as in: -- node {program} {{port}}"
+            )
+    except PermissionError:
+        problem = f"{program} cannot be read; look at its permissions"
+    return problem
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="./scripts/check",
@@ -298,31 +352,29 @@ def parse_arguments():
     if options.stage not in here:
         parser.error(f"there is no stage {options.stage} here; there is {', '.join(here)}")
     options.stage = here[options.stage]
-    if options.new and (len(options.command) != 1 or len(here) == 1):
-        parser.error("--new needs one folder, and all stages: you may be at a tag")
+    if options.new and len(options.command) != 1:
+        parser.error("--new needs one folder")
+    if options.new and len(here) == 1:
+        parser.error("--new needs the stage before; at a tag it is not there")
     options.new = options.new and options.command[0]
-    program, *further = options.command
-    is_python = program.endswith(".py") and not further
-    if not (options.each or options.new) and not (
-        Path(program).is_file() if is_python else shutil.which(program)
-    ):
-        if not Path(program).exists():
-            parser.error(f"there is no {program}")
-        if program.endswith(".py"):
-            parser.error("one file at a time; --each takes a pattern of many")
-        parser.error(
-            f"{program} cannot be run; name what runs it, as in: -- node {program} {{port}}"
-        )
+    if not (options.each or options.new) and (problem := problem_of_command(*options.command)):
+        parser.error(problem)
     return options
 
 
 def main():
     """Run ./scripts/check; exit with 0 if all holds, with 1 if not, with 2 for misuse."""
+    sys.stdout.reconfigure(errors="replace")  # a terminal may know no ✓
     options = parse_arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end_all)
     action = write_new if options.new else check_each if options.each else check_one
     try:
         sys.exit(action(options))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says it again
+        sys.exit(1)
     except OSError as problem:
         sys.exit(f"check: {problem}")

@@ -155,7 +155,8 @@ class Play:
             if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
                 break
         else:
-            raise Mismatch(f"{self._shown(terminal)} after {self.server.patience} seconds")
+            waited = f"{self._shown(terminal)} after {self.server.patience} seconds"
+            raise Mismatch(f"{waited}{self._where_it_lies(terminal)}")
         raise Mismatch(self._shown(terminal))
 
     def _expect_silence(self, terminal):
@@ -166,6 +167,8 @@ class Play:
         if not kernel.LINUX:
             terminal.read(seconds=QUIET)
         elif not wait_until(settled, self.server.patience):
+            if terminal.closed_by_server():
+                raise Mismatch(self._shown(terminal))
             raise Mismatch(
                 f"{terminal.name} got no answer, but its line does not wait in the kernel either: "
                 "the server has read it, or does not come to rest"
@@ -234,8 +237,20 @@ class Play:
             other.press_ctrl_c()
             wait_until(lambda: waiting.read() or waiting.unseen, QUIET)
             if waiting.unseen:
-                return f"When {other.name} left, {name} was answered."
+                answered = f"When {other.name} left, {name} was answered"
+                one = ": your server serves one client at a time" * (len(self.terminals) == 2)
+                return f"{answered}{one}."
         return ""
+
+    @staticmethod
+    def _where_it_lies(terminal):
+        """Return what has become of the line that is not answered, if the kernel tells."""
+        found = terminal.connection()
+        if terminal.unseen or found is None or found.accepted is None:
+            return ""
+        if not found.accepted:
+            return f"; nobody has called accept() for {terminal.name}"
+        return f"; the server {'has not' if found.unread else 'has'} read its line"
 
     @staticmethod
     def _shown(terminal):

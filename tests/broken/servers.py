@@ -173,7 +173,8 @@ FLAWS = [
         THREAD,
         "self.handle_client_request(client, address)",
         SILENT,
-        "When A left, B was answered. Your server serves one client at a time",
+        "nobody has called accept() for B. "
+        "When A left, B was answered: your server serves one client at a time.",
     ),
     Flaw(
         "waits_for_its_thread",
@@ -256,7 +257,7 @@ FLAWS = [
         LEFT,
         LEFT + "            threading.Event().wait()\n",
         NOTHING_LEFT,
-        "threads and open files before and after",
+        "have left 8 threads or processes and",
     ),
     Flaw(
         "leaves_the_connection_open",
@@ -264,7 +265,7 @@ FLAWS = [
         LEFT,
         "            self.__dict__.setdefault('kept', []).append(client)\n",
         NOTHING_LEFT,
-        "is the socket closed?",
+        "have left 0 threads or processes and 8 open files behind",
     ),
     # v0.4
     Flaw(
@@ -280,8 +281,16 @@ FLAWS = [
         "v0.4",
         "str(self.todo_list)",
         "__import__('json').dumps(self.todo_list)",
-        "a client is served while another one is silent",
-        'B shows \'{"task_01"',
+        "anything is answered with the whole list and no line end",
+        "Whatever comes, the answer is str() of the dict",
+    ),
+    Flaw(
+        "has_no_answer_to_an_empty_line",
+        "v0.4",
+        "                client.sendall(",
+        "                data.strip() and client.sendall(",
+        "anything is answered with the whole list and no line end",
+        "and should have got",
     ),
     # v0.5
     Flaw(
@@ -299,6 +308,14 @@ FLAWS = [
         "self.todo_list[task_id]",
         "GET of an unknown task says so",
         "dict.get() has a second argument",
+    ),
+    Flaw(
+        "takes_small_letters",
+        "v0.5",
+        '"GET" in request',
+        '"GET" in request.upper()',
+        "a message that is no request finds no data",
+        "in capitals",
     ),
     Flaw(
         "has_no_crlf",
@@ -346,6 +363,7 @@ FLAWS = [
         POST,
         "is there one dict for all",
     ),
+    Flaw("strips_values", "v0.6", STORE, STORE + ".strip()", POST, "as it stands"),
     Flaw("mixes_keys", "v0.6", STORE, 'self.todo_list["task_01"] = value', POST, "the right one?"),
     Flaw(
         "stores_half_a_request",
@@ -361,8 +379,7 @@ FLAWS = [
 NO_SERVERS = {
     "ends_at_once": (
         "import sys; sys.exit('oops')",
-        "Your server ended with status 1, before it listened. Its port is the environment's PORT, "
-        "or {port} in its command. oops",
+        "Your server ended with status 1, before it listened; it was run as: PORT=",
     ),
     "never_listens": ("while True: pass", "Your server does not listen within"),
     "floods": (
