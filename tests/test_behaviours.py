@@ -526,17 +526,16 @@ def test_nothing_left_behind(connect, server):
             getattr(client, way_to_leave)()
 
     def held():
-        """Return how many threads and open files its processes have, or None while one ends."""
-        with contextlib.suppress(psutil.Error):
-            processes = [psutil.Process(pid) for pid in kernel.family(server.child.pid)]
-            return sum(p.num_threads() for p in processes), sum(p.num_fds() for p in processes)
+        """Return how many threads and open files its processes have."""
+        threads = files = 0
+        for pid in kernel.family(server.child.pid):
+            with contextlib.suppress(psutil.Error):  # it has ended, and has no files any more
+                threads += psutil.Process(pid).num_threads()
+                files += psutil.Process(pid).num_fds()
+        return threads, files
 
     def kept():
-        """Return how many of them are more than before, or None while one ends."""
-        return (now := held()) and (now[0] - before[0], now[1] - before[1])
-
-    def settled():
-        return (more := kept()) and max(more) <= allowed
+        return [now - then for now, then in zip(held(), before, strict=True)]
 
     assert wait_until(server.at_rest, server.patience), (
         "no client has come yet, and it does not come to rest"
@@ -546,14 +545,14 @@ def test_nothing_left_behind(connect, server):
     assert wait_until(server.at_rest, server.patience), (
         "two clients have gone, and it does not come to rest"
     )
-    before = wait_until(held)
+    before = held()
     # Who leaves politely costs something, or who does not, or both: four of the eight at least. A
     # server that is not ours may have a pool, to which it adds one now and then.
     allowed = 3 if server.may_sleep else 0
     come_and_go(4)
-    assert wait_until(settled, server.patience), (
+    assert wait_until(lambda: max(kept()) <= allowed, server.patience), (
         "eight clients have come and gone, and have left {} threads or processes and {} open "
-        "files behind".format(*wait_until(kept))
+        "files behind".format(*kept())
     )
     assert not is_busy(server), "all clients have gone, and it is busy"
 

@@ -131,20 +131,15 @@ class Candidate(Server):
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""
-        if self._cgroup:
-            (self._cgroup / "pids.max").write_text("0")  # or it would start them as fast as we end
-        wait_until(self._kill)
+        # First all are stopped: a fork bomb starts new ones as fast as one kills the old ones.
+        found = set()
+        while new := set(self._processes()) - found:
+            _signal(new, signal.SIGSTOP)
+            found |= new
+        _signal(found, signal.SIGKILL)
         super().close()
         if self._cgroup and wait_until(self._remove_cgroup):
             self._cgroup = None
-
-    def _kill(self):
-        """Kill its processes; return True when there is none."""
-        processes = self._processes()
-        for process in processes:
-            with contextlib.suppress(OSError):
-                os.kill(process, signal.SIGKILL)
-        return not processes
 
     def _processes(self):
         """Return those in the control group; without one, those that bear our mark.
@@ -161,6 +156,12 @@ class Candidate(Server):
         except OSError:  # its last process is still ending
             return False
         return True
+
+
+def _signal(pids, number):
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            os.kill(pid, number)
 
 
 def _environment(pid):
