@@ -34,9 +34,13 @@ class Panel(VerticalScroll):
         """Show the end of a text, and a state of one line or two in the frame."""
         self.text.update(text)
         self.state = state
-        self.on_resize()
+        self.fit()
 
-    def on_resize(self):
+    def on_resize(self):  # Textual calls it for each class that has one, and not the last alone
+        self.fit()
+
+    def fit(self):
+        """Fit what is shown to the size that the panel has now."""
         self.scroll_end(animate=False)
         whole = self.state.replace("\n", ", ")
         room = self.outer_size.width - 6  # its corners, and a line and a space on each side
@@ -50,9 +54,9 @@ class Source(Panel):
 
     def show(self, code, standings):
         self.code, self.standings = code, standings
-        self.on_resize()
+        self.fit()
 
-    def on_resize(self):
+    def fit(self):
         text, middle = source(self.code, self.standings, *self.content_size)
         self.text.update(text)
         self.scroll_to(y=max(0, middle - self.content_size.height / 2), animate=False)
