@@ -218,6 +218,16 @@ def test_a_session_that_goes_wrong_is_told(demo):
     assert screen.child.exitstatus == 1
 
 
+def test_the_arrows_show_the_rest_of_the_source(demo):
+    screen = demo("--step", HERE.name)
+    screen.expect("◀ MainThread")
+    screen.press("\x1b[B" * 20)
+    assert wait_until(lambda: "def listen" not in screen.text())
+    screen.press("\x1b[A" * 20)
+    screen.expect("def listen")
+    assert screen.leave() == 0
+
+
 def test_back_to_the_start(demo):
     screen = demo("--step", HERE.name)
     screen.expect("Enter goes on")
@@ -296,7 +306,7 @@ def test_what_is_typed_is_not_lost(demo):
     screen.press("\x1b[200~ and\r\na paste\n\x1b[201~")  # as a terminal sends what is pasted
     screen.expect("half a line and", "a paste")
     screen.press("z" * 300)
-    assert wait_until(lambda: screen.text().count("z") >= 300)
+    assert wait_until(lambda: screen.text().count("z") >= 300), screen.text()
     assert "lost" not in screen.text()
     screen.press("\x1b")
     screen.expect("q quits")

@@ -6,9 +6,10 @@ import re
 import signal
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events, work
 from textual.app import App
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.widgets import Static
 
 from classroom.play import Breakdown, Mismatch
@@ -16,24 +17,21 @@ from classroom.screen import SERVED, WAITING, source
 from classroom.show import Show
 
 
-class Panel(VerticalScroll):
-    """A window with a title."""
+class Panel(Static):
+    """A window with a title, which shows the end of a text.
 
-    can_focus = False
+    What is out of sight is cut off here: Textual's own scrolling comes a moment after the text has
+    changed, and under load too early.
+    """
 
     def __init__(self, title, id=None):
         super().__init__(id=id)
         self.border_title = title
-        self.text = Static()
-        self.state = ""
-
-    def compose(self):
-        yield self.text
+        self.text, self.state = Text(), ""
 
     def show(self, text, state=""):
-        """Show the end of a text, and a state of one line or two in the frame."""
-        self.text.update(text)
-        self.state = state
+        """Show a text, and a state of one line or two in the frame."""
+        self.text, self.state = text, state
         self.fit()
 
     def on_resize(self):  # Textual calls it for each class that has one, and not the last alone
@@ -41,7 +39,9 @@ class Panel(VerticalScroll):
 
     def fit(self):
         """Fit what is shown to the size that the panel has now."""
-        self.scroll_end(animate=False)
+        width, height = self.content_size
+        lines = self.text.wrap(self.app.console, max(1, width))
+        self.update(Text("\n").join(lines[-height:]))
         whole = self.state.replace("\n", ", ")
         room = self.outer_size.width - 6  # its corners, and a line and a space on each side
         self.border_subtitle = whole if len(whole) <= room else self.state.rpartition("\n")[2]
@@ -50,16 +50,26 @@ class Panel(VerticalScroll):
 class Source(Panel):
     """The server's source, with its threads in it."""
 
-    code, standings = "", ()
+    code, standings, offset = "", (), 0
 
     def show(self, code, standings):
-        self.code, self.standings = code, standings
+        if (code, standings) != (self.code, self.standings):
+            self.code, self.standings, self.offset = code, standings, 0
+            self.fit()
+
+    def scroll(self, lines):
+        self.offset += lines
         self.fit()
 
     def fit(self):
-        text, middle = source(self.code, self.standings, *self.content_size)
-        self.text.update(text)
-        self.scroll_to(y=max(0, middle - self.content_size.height / 2), animate=False)
+        width, height = self.content_size
+        lines, middle = source(self.code, self.standings, width, height)
+        centred = round(middle - height / 2)
+        first = min(max(0, centred + self.offset), max(0, len(lines) - height))
+        self.offset = first - centred  # no further than there are lines
+        for line in lines[first : first + height]:
+            line.truncate(width)
+        self.update(Text("\n").join(lines[first : first + height]))
 
 
 class Demo(App):
@@ -72,12 +82,11 @@ class Demo(App):
     #title { text-style: bold; padding: 0 1; height: 1; }
     #terminals { height: 2fr; }
     #server { height: 3fr; }
-    Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; scrollbar-size: 0 0; }
+    Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; }
     Panel.waiting { border: round yellow; border-subtitle-color: yellow; }
     Panel.served { border: round green; border-subtitle-color: green; }
     Panel.typing { border: heavy $warning; }
     #source { width: 2fr; }
-    #source Static { width: auto; }
     .-narrow #terminals { layout: vertical; }
     .-narrow #log, .-medium #log, .-low #server { display: none; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
@@ -113,8 +122,7 @@ class Demo(App):
         elif not isinstance(event, events.Key):
             await super().on_event(event)
         elif event.key in {"up", "down"}:
-            lines = 3 if event.key == "down" else -3
-            self.query_one("#source").scroll_relative(y=lines, animate=False)
+            self.query_one("#source", Source).scroll(3 if event.key == "down" else -3)
         else:
             self.show_.keys.put((event.key, event.character))
 
@@ -162,4 +170,4 @@ class Demo(App):
         panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name
         panel.show(scene.source, scene.standings)
-        self.query_one("#log", Panel).show(scene.log)
+        self.query_one("#log", Panel).show(Text(scene.log.rstrip()))

@@ -79,7 +79,7 @@ def printable(text):
 
 
 def source(code, standings, width, height):
-    """Return the part of a server's source that matters, with its threads, as rich text.
+    """Return the lines of a server's source that matter, with its threads, as rich text.
 
     Return also the line that belongs in the middle of a panel of this width and height. If the
     panel is too low for all threads, what lies between them is left out.
@@ -109,7 +109,7 @@ def source(code, standings, width, height):
         gap = [Text("  ⋮", style="dim")]
         shown = [part for at in marked for part in [*gap, shown[at]]] + gap
         middle = len(shown) / 2
-    return Text("\n", no_wrap=True).join(shown), middle
+    return shown, middle
 
 
 def _label(standings, room):

@@ -115,12 +115,11 @@ class Show:
         """Give the audience its time before a line, or only hear what it says.
 
         An answer is on the screen as soon as the line before it, and a thread is where it stands:
-        nobody need press Enter to have that checked.
+        nobody need press Enter to have that checked, and an Enter is kept for the next line.
         """
-        checks = step.action == "stands" or (step.action == "shows" and self.options.step)
-        if checks or self.options.fast or self.options.live:
+        if self.options.fast or self.options.live:
             self.wait(0)
-        else:
+        elif step.action != "stands" and not (step.action == "shows" and self.options.step):
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
             raise Again
