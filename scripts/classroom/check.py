@@ -367,7 +367,8 @@ def main():
     sys.stdout.reconfigure(errors="replace")  # a terminal may know no ✓
     options = parse_arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end_all)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end_all)
     action = write_new if options.new else check_each if options.each else check_one
     try:
         sys.exit(action(options))

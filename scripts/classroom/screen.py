@@ -115,7 +115,8 @@ def source(code, standings, width, height):
 def _label(standings, room):
     """Return what stands behind a line at which threads stand, in `room` columns if it can be."""
     each = [f"{s.thread} for {s.client}" if s.client else s.thread for s in standings]
-    if sum(map(len, each)) + 2 * len(each) + 2 > room and all(s.client for s in standings):
+    is_short = sum(map(len, each)) + 2 * len(each) + 2 <= room
+    if not is_short and len(standings) > 1 and all(s.client for s in standings):
         numbers = ", ".join(s.thread.removeprefix("Thread-") for s in standings)
         each = [f"Thread-{numbers} for {', '.join(s.client for s in standings)}"]
     return f"  ◀ {', '.join(each)}"
