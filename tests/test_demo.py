@@ -344,11 +344,12 @@ def test_a_wait_that_is_over_is_not_seen_any_more(demo, stage):
     assert screen.leave() == 0
 
 
-def test_sigterm_gives_the_terminal_back(demo):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_gives_the_terminal_back(demo, number):
     screen = demo("--step", HERE.name)
     screen.expect("Enter goes on")
     processes = [psutil.Process(screen.child.pid), *screen.descendants()]
-    processes[0].terminate()
+    processes[0].send_signal(number)
     assert wait_until(lambda: screen.text() is not None and not any(map(is_alive, processes)))
     assert screen.raw.rfind(b"\x1b[?1049h") < screen.raw.rfind(b"\x1b[?1049l")
 

@@ -111,8 +111,9 @@ class Demo(App):
         yield Static(id="keys")
 
     def on_mount(self):
-        # Nobody would restore the terminal.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit, None, 143)
+        for number in (signal.SIGINT, signal.SIGTERM):  # or nobody would restore the terminal
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
         self.run_show()
 
     async def on_event(self, event):

@@ -87,6 +87,8 @@ def parse_arguments():
 
 def show_on_screen(options):
     """Run the demo's screen; return its exit status. Raises what ended a session wrongly."""
+    # Until the screen is there: asyncio, interrupted while it starts, says so at length.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
     from classroom.record import recording_driver  # noqa: PLC0415
 
@@ -100,7 +102,7 @@ def show_on_screen(options):
         app.run(headless=options.unattended, size=SIZE if options.unattended else None)
     if app.problem:
         raise app.problem
-    if options.svg:
+    if options.svg and app.picture:
         options.svg.write_text(app.picture, encoding="utf-8")
     return app.return_code
 
