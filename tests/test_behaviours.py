@@ -207,12 +207,12 @@ def test_crlf(connect):
     hint="Read at least 1,024 bytes at a time, or a long request is cut. And the third part may "
     "be anything: nobody looks at it.",
 )
-def test_long_request(connect):
+def test_long_request(connect, server):
     client = connect()
     client.send(b"GET/task_01/".ljust(1023, b"x") + b"\n")
     client.expect(b"see someone\r\n")
-    client.send(b"GET/task_03/status\n")  # of what was cut off there would be an answer before
-    client.expect(b"play basketball\r\n")
+    if not server.may_sleep and client.wait():  # of others it takes too long to know
+        raise Mismatch("what was cut off is answered as well")
 
 
 @behaviour(
