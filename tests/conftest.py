@@ -5,7 +5,6 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
-import contextlib
 import fcntl
 import os
 import re
@@ -13,6 +12,7 @@ import select
 import shlex
 import shutil
 import socket
+import stat
 import statistics
 import struct
 import subprocess
@@ -20,8 +20,8 @@ import sys
 import time
 
 import pytest
-from classroom import kernel
-from classroom.candidate import Candidate
+from classroom import interrupts, kernel
+from classroom.check.candidate import Candidate
 from classroom.course import ROOT, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
@@ -44,6 +44,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Learn which stages and which nc to use, and stop at once if they are not there."""
+    interrupts.install()  # so that what the tests have started ends with them
     try:
         here = {stage.name: stage for stage in stages()}
     except SessionError as problem:
@@ -197,11 +198,17 @@ def play(server, nc, record_property):
 
 
 class Client:
-    """A plain socket to a server, for bytes that cannot be typed."""
+    """A plain socket to a server, for bytes that cannot be typed.
+
+    It never waits without an end: some servers do not accept, do not read, or send for ever.
+    """
+
+    SECONDS = 10  # for each thing that it waits for
+    MOST = 1_000_000  # bytes that it reads while it expects less
 
     def __init__(self, server):
         self.server = server
-        self.socket = socket.create_connection(("127.0.0.1", server.port))
+        self.socket = socket.create_connection(("127.0.0.1", server.port), self.SECONDS)
         self.port = self.socket.getsockname()[1]
         self.sent = []
 
@@ -211,9 +218,17 @@ class Client:
         return found is None or found.accepted is not False
 
     def send(self, data):
+        """Send bytes; raise Mismatch if the server does not read them."""
         self.sent.append(data)
-        with contextlib.suppress(ConnectionError):  # what comes, or does not, tells the rest
+        try:
             self.socket.sendall(data)
+        except ConnectionError:
+            pass  # what comes, or does not, tells the rest
+        except TimeoutError:
+            raise Mismatch(
+                f"a client sent {self.last_sent()}, and after {self.SECONDS} seconds the server "
+                "has not read all of it"
+            ) from None
 
     def last_sent(self):
         """Return what it has sent last, and before that, for the answer may depend on it."""
@@ -231,8 +246,9 @@ class Client:
         when the server has ended.
         """
         received, more = b"", True
+        deadline = time.monotonic() + self.SECONDS
         while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
-            if not self.wait():
+            if not self.wait() or len(received) > self.MOST or time.monotonic() > deadline:
                 break
             try:
                 more = self.socket.recv(65536)
@@ -245,9 +261,10 @@ class Client:
                     f"a client sent {self.last_sent()}, but the server "
                     f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
                 )
-            got = " and ".join(
-                [shortened(received)] * bool(received) + ["the end of the connection"] * (not more)
-            )
+            end = [] if more else ["the end of the connection"]
+            if len(received) > self.MOST:
+                end = ["more and more after that"]
+            got = " and ".join([shortened(received)] * bool(received) + end)
             raise Mismatch(
                 f"a client sent {self.last_sent()} and should have got "
                 f"{described or shortened(literal(pattern))}, but got {got or 'nothing'}"
@@ -347,6 +364,8 @@ def copy(folder):
     """Copy the project as it stands here, with our .venv and without git."""
     ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".ruff_cache")
     shutil.copytree(ROOT, folder, ignore=ignored)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)  # ours may be read-only
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 

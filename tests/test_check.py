@@ -1,5 +1,6 @@
 """The checker is checked: with servers that are wrong on purpose, and with right ones of others."""
 
+import asyncio
 import json
 import os
 import resource
@@ -7,13 +8,15 @@ import shutil
 import signal
 import subprocess
 
-import classroom.check
 import psutil
 import pytest
 from broken.servers import FLAWS, NO_SERVERS
+from classroom.check import whole_class
 from classroom.course import ROOT, SERVER, stages
+from classroom.output import one_line
 from classroom.terminal import wait_until
 from conftest import command
+from test_output import NAMES, steers
 
 HERE = {stage.name: stage for stage in stages()}
 # What a stage cannot do that its successor can: the lesson of that.
@@ -30,9 +33,9 @@ LESSONS = {
 one_stage = pytest.mark.stages(since="v0.3", until="v0.3")
 
 
-def check(*words, status):
+def check(*words, status, cwd=ROOT):
     """Run the command, which must end with `status`; return what it prints, and its errors."""
-    done = command("./scripts/check", *map(str, words))
+    done = command(ROOT / "scripts" / "check", *map(str, words), cwd=cwd)
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout, done.stderr
@@ -163,7 +166,10 @@ def test_a_right_server_of_somebody_else(stage, code, tmp_path):
 @one_stage
 @pytest.mark.parametrize(
     "line",
-    ["ncat -lk 127.0.0.1 {port} -e /bin/cat", "socat TCP-LISTEN:{port},fork,reuseaddr EXEC:cat"],
+    [
+        "ncat -lk 127.0.0.1 {port} -e /bin/cat",
+        "socat TCP-LISTEN:{port},bind=127.0.0.1,fork,reuseaddr EXEC:cat",
+    ],
 )
 def test_a_right_server_in_another_language(stage, line):
     words = line.split()
@@ -199,21 +205,27 @@ def test_what_a_server_prints_does_not_steer_the_terminal(stage, tmp_path):
 
 
 @one_stage
-@pytest.mark.parametrize("option", ["--all", "--json"])
-def test_a_reader_that_goes_away(stage, option):
-    """As `head` does: nothing is said of it, least of all by pytest."""
-    words = ["./scripts/check", option, stage.name, stage.server]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, cwd=ROOT, **pipes) as checking:
-        checking.stdout.close()
-        assert checking.stderr.read() == b""
-
-
-@one_stage
-def test_a_terminal_that_knows_no_marks(stage, monkeypatch):
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    output, _ = check(stage.name, stage.server, status=0)
-    assert "? the first message is echoed" in output
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["as a table", "as JSON"])
+def test_hand_ins_with_any_name_and_any_output(stage, tmp_path, options):
+    """None is lost, none is taken for an option or a pattern, and none steers the terminal."""
+    names = [name.replace("/", "") for name in NAMES.values()]
+    for name in names:
+        hand_in(tmp_path, name, f"print({name!r})")
+    paths = sorted(f"{name}/{SERVER}" for name in names)
+    output, errors = check(stage.name, *options, "--each", "--", *paths, status=1, cwd=tmp_path)
+    assert not any(map(steers, output + errors))
+    if options:
+        reports = json.loads(output)
+        assert [report["command"] for report in reports] == paths
+        assert all("last line" in first_failure(report)[1] for report in reports)
+    else:
+        _, *rows = output.splitlines()
+        assert len(rows) == len(paths)
+        for path, row in zip(paths, rows, strict=True):
+            assert row.startswith(one_line(path))
+            last_line = os.fsencode(path.rpartition("/")[0].rpartition("\n")[2])
+            printed = last_line.decode(errors="backslashreplace")
+            assert row.rstrip().endswith(one_line(printed))
 
 
 @one_stage
@@ -315,8 +327,8 @@ def test_what_is_done_is_told_at_the_end(stage, tmp_path, number):
 @one_stage
 def test_a_hand_in_that_takes_too_long_leaves_nothing_behind(stage, tmp_path, monkeypatch):
     """Not even what it has sent into the background."""
-    monkeypatch.setattr(classroom.check, "SECONDS", 2)
+    monkeypatch.setattr(whole_class, "SECONDS", 2)
     path = hand_in(tmp_path, "hides_a_child", NO_SERVERS["hides_a_child"][0])
-    report = classroom.check.check_in_a_process(stage, path)
+    report = asyncio.run(whole_class.check_in_a_process(stage, path))
     assert report["problem"] == "It is not done after 2 seconds."
     assert not is_left(path)

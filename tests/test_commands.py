@@ -45,7 +45,7 @@ def bare(tmp_path):
     path.mkdir()
     shutil.copy(ROOT / "scripts" / "setup", project / "scripts")
     shutil.copy(ROOT / "requirements.txt", project)
-    for tool in ("sh", "dirname", "cmp", "cp", "id", "tr", "git"):
+    for tool in ("sh", "dirname", "readlink", "cmp", "cp", "id", "tr", "git"):
         if found := shutil.which(tool):
             (path / tool).symlink_to(found)
     return project, path

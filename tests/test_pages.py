@@ -2,21 +2,19 @@
 
 import contextlib
 import difflib
-import fcntl
 import itertools
 import os
 import re
 import shutil
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import test_behaviours
 from broken.servers import FLAWS
-from classroom import kernel
+from classroom import kernel, shared
 from classroom.course import ROOT, stages
 from classroom.draw import draw_all
 from classroom.play import Play
@@ -191,8 +189,7 @@ def test_commands(page, repository, tmp_path, monkeypatch):
 @pytest.fixture
 def port_9000():
     """Hold port 9000 for one test at a time; give False if somebody else has it."""
-    with (Path(tempfile.gettempdir()) / "port-9000.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with shared.lock("port-9000"):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -166,7 +166,7 @@ def test_where_it_cannot_work_it_says_why(project, tmp_path):
 
 def test_without_git_it_says_so(project, monkeypatch, tmp_path):
     (tmp_path / "bin").mkdir()
-    for tool in ("sh", "dirname"):
+    for tool in ("sh", "dirname", "readlink"):
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert run(project, "./scripts/tag", status=1) == "tag: there is no git; install it\n"

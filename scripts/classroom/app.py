@@ -12,7 +12,7 @@ from textual.app import App
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from classroom.play import Breakdown, Mismatch
+from classroom.output import Problem, printable
 from classroom.screen import SERVED, WAITING, source
 from classroom.show import Show
 
@@ -102,13 +102,13 @@ class Demo(App):
         self.panels = {}  # of the terminals, by letter
 
     def compose(self):
-        yield Static(id="title")
+        yield Static(id="title", markup=False)
         yield Horizontal(id="terminals")
         with Horizontal(id="server"):
             yield Source("server", id="source")
             yield Panel("log", id="log")
-        yield Static(id="caption")
-        yield Static(id="keys")
+        yield Static(id="caption", markup=False)
+        yield Static(id="keys", markup=False)
 
     def on_mount(self):
         for number in (signal.SIGINT, signal.SIGTERM):  # or nobody would restore the terminal
@@ -135,7 +135,7 @@ class Demo(App):
         try:
             self.show_.run()
             self.call(self.call_after_refresh, self.finish)  # when the last scene is drawn
-        except (Mismatch, Breakdown, OSError) as problem:
+        except (Problem, OSError) as problem:
             self.problem = problem
             self.call(self.exit, return_code=1)
 
@@ -154,8 +154,8 @@ class Demo(App):
 
     async def draw(self, scene):
         before, self.scene = self.scene, scene
-        self.query_one("#title", Static).update(scene.title)
-        self.query_one("#caption", Static).update(scene.caption)
+        self.query_one("#title", Static).update(printable(scene.title))
+        self.query_one("#caption", Static).update(printable(scene.caption))
         self.query_one("#keys", Static).update(scene.keys)
         if before is None or list(before.terminals) != list(scene.terminals):
             row = self.query_one("#terminals")
@@ -171,4 +171,4 @@ class Demo(App):
         panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name
         panel.show(scene.source, scene.standings)
-        self.query_one("#log", Panel).show(Text(scene.log.rstrip()))
+        self.query_one("#log", Panel).show(Text(printable(scene.log.rstrip())))

@@ -8,13 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
 from rich.rule import Rule
 
+from classroom import interrupts
 from classroom.course import ROOT, stages
-from classroom.play import Breakdown, Mismatch, stage_set
+from classroom.output import Page
+from classroom.play import stage_set
 from classroom.screen import ASIDES, Chart
-from classroom.session import SessionError
 from classroom.show import pause_after, titled_sessions
 from classroom.terminal import find_nc
 
@@ -23,7 +23,7 @@ SIZE = 100, 30  # columns and rows of a picture that is drawn without a terminal
 
 def print_sessions(options, pause):
     """Play all sessions and print each as columns of text; call `pause(step)` before a row."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    console = Page()
     for stage, title, steps in titled_sessions(options.chosen):
         chart = Chart(steps)
         console.print(Rule(title, align="left"), chart.head())
@@ -88,7 +88,8 @@ def parse_arguments():
 def show_on_screen(options):
     """Run the demo's screen; return its exit status. Raises what ended a session wrongly."""
     # Until the screen is there: asyncio, interrupted while it starts, says so at length.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in interrupts.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
     from classroom.record import recording_driver  # noqa: PLC0415
 
@@ -108,25 +109,22 @@ def show_on_screen(options):
 
 
 def main():
-    """Run ./scripts/demo; exit with 1 if a session does not go as its lesson says."""
+    """Run ./scripts/demo; return its exit status."""
     # A terminal that is closed ends the demo, even one that was started with hang-ups ignored.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
-        options = parse_arguments()
+    interrupts.install()
+    options = parse_arguments()
 
-        def pause(step):
-            if options.step and sys.stdin.isatty():
+    def pause(step):
+        if options.step and sys.stdin.isatty():
+            try:
                 input()
-            elif sys.stdout.isatty() and not options.fast:
-                time.sleep(pause_after(step))
+            except EOFError:  # Ctrl-D
+                raise KeyboardInterrupt from None
+        elif sys.stdout.isatty() and not options.fast:
+            time.sleep(pause_after(step))
 
-        if options.plain:
-            print_sessions(options, pause)
-        elif status := show_on_screen(options):
-            sys.exit(status)
-        if not options.unattended:
-            print(by_hand(options.chosen))
-    except (Mismatch, Breakdown, SessionError, OSError) as problem:
-        sys.exit(f"demo: {problem}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    status = print_sessions(options, pause) if options.plain else show_on_screen(options)
+    if not (status or options.unattended):
+        print(by_hand(options.chosen))
+    return status

@@ -3,16 +3,15 @@
 import argparse
 import shlex
 import subprocess
-import sys
 import time
 
 from rich.console import Group
 from rich.text import Text
 
 from classroom.course import ROOT, stages
-from classroom.play import Breakdown, Mismatch, stage_set
+from classroom.output import Problem
+from classroom.play import Breakdown, stage_set
 from classroom.screen import Chart, picture, side_by_side, timeline
-from classroom.session import SessionError
 from classroom.terminal import find_nc, wait_until
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -73,16 +72,11 @@ def draw_all(nc, folder):
 
 
 def main():
-    """Run ./scripts/draw; exit with 1 if a session does not go as its lesson says."""
+    """Run ./scripts/draw."""
     parser = argparse.ArgumentParser(prog="./scripts/draw", description=__doc__)
     parser.add_argument("--nc", type=shlex.split, help="the command that starts nc")
     options = parser.parse_args()
     if len(stages()) == 1:
-        sys.exit("draw: there is one stage here; 'git switch main' leads back to all of them")
-    try:
-        for path in draw_all(options.nc or find_nc(), PICTURES):
-            print(path.relative_to(ROOT))
-    except (Mismatch, Breakdown, SessionError, OSError) as problem:
-        sys.exit(f"draw: {problem}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raise Problem("there is one stage here; 'git switch main' leads back to all of them")
+    for path in draw_all(options.nc or find_nc(), PICTURES):
+        print(path.relative_to(ROOT))

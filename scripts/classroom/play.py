@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from classroom import kernel
+from classroom.output import Problem, printable
 from classroom.terminal import PATIENCE, Breakdown, Server, Terminal, wait_until
 
 QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
 
 
-class Mismatch(AssertionError):
+class Mismatch(Problem, AssertionError):
     """The server did something else than the session says, or nothing.
 
     The message says what was expected, what came, what each terminal shows, and the server's log.
@@ -266,9 +267,9 @@ class Play:
         parts = [f"{step.place}: {step.line}", f"  but {what}"]
         for name, terminal in self.terminals.items():
             parts.append(f"terminal {name}:")
-            parts += [f"  {line}" for line in terminal.text().splitlines()]
+            parts += [f"  {line}" for line in printable(terminal.text()).split("\n")]
         parts.append("the server's log:")
-        parts += [f"  {line}" for line in self.server.log().splitlines()]
+        parts += [f"  {line}" for line in printable(self.server.log()).split("\n")]
         return "\n".join(parts)
 
 

@@ -1,15 +1,15 @@
 """How a session looks: its terminals side by side, as text, in colour or as a picture."""
 
 import io
-import re
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from classroom import kernel
+from classroom.output import Page, printable
 from classroom.threads import CALLS
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
@@ -72,19 +72,13 @@ def window(terminal, action, line=None):
     return text
 
 
-def printable(text):
-    """Return what a program has written so that no part of it steers the reader's terminal."""
-    steers = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
-    return re.sub(steers, lambda match: ascii(match[0])[1:-1], text)
-
-
 def source(code, standings, width, height):
     """Return the lines of a server's source that matter, with its threads, as rich text.
 
     Return also the line that belongs in the middle of a panel of this width and height. If the
     panel is too low for all threads, what lies between them is left out.
     """
-    lines = Syntax(code, "python", theme="ansi_dark").highlight(code).split("\n")
+    lines = Syntax(printable(code), "python", theme="ansi_dark").highlight(code).split("\n")
     # From listen() to main(); if somebody has renamed them, all of it.
     first = code[: max(0, code.find("    def listen"))].count("\n")
     last = code.partition("\n\n\ndef main")[0].count("\n") + 1
@@ -185,7 +179,7 @@ def timeline(moments):
             for text, (_, style) in zip(texts, states, strict=True)
         ]
         before = states
-        line = Text(step.line, no_wrap=True, overflow="ellipsis")
+        line = Text(printable(step.line), no_wrap=True, overflow="ellipsis")
         grid.add_row(Text(f"{seconds * 1000:6.0f} ms", style="dim"), line, *cells)
     return grid
 
@@ -206,7 +200,7 @@ class Chart:
     def row(self, step, log=""):
         """Return the row for a step that was done, and for what the server has logged with it."""
         if step.action in ASIDES:
-            return Text(step.line, style=ASIDES[step.action])
+            return Text(printable(step.line), style=ASIDES[step.action])
         text = Text()
         if step.terminal not in self.connected:  # by this line, or implied by it
             text.append(f"$ nc 127.0.0.1 {self.port}\n", style="dim")
@@ -214,11 +208,11 @@ class Chart:
         if step.action in NOTES:
             text.append(NOTES[step.action], style=NOTE)
         else:
-            text.append(step.text, style=TYPED if step.action == "types" else SHOWN)
+            text.append(printable(step.text), style=TYPED if step.action == "types" else SHOWN)
         text.rstrip()
         if step.action in {"leaves", "is closed"}:
             self.connected.remove(step.terminal)
-        return self._row({"server": Text(log, style="dim"), step.terminal: text})
+        return self._row({"server": Text(printable(log), style="dim"), step.terminal: text})
 
     def _row(self, cells):
         grid = Table.grid(expand=True, padding=(0, 2))
@@ -230,7 +224,7 @@ class Chart:
 
 def picture(drawing, width):
     """Return what rich can draw as an SVG of so many columns."""
-    console = Console(record=True, width=width, file=io.StringIO(), highlight=False)
+    console = Page(record=True, width=width, file=io.StringIO())
     console.print(drawing)
     return console.export_svg(title="", code_format=FRAME, unique_id="chart")
 

@@ -20,6 +20,8 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
+from classroom.output import Problem
+
 # From the pattern of a line to the name of what it does.
 LINES = {
     r"#(?: (?P<text>.*))?": "remark",
@@ -35,7 +37,7 @@ ENDS_A_WAIT = {"shows", "leaves", "is closed"}
 CHECKS = {"shows", "waits", "is closed", "stands"}
 
 
-class SessionError(ValueError):
+class SessionError(Problem):
     """A session that cannot be played; the message begins with its file and line."""
 
 

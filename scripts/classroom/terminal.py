@@ -6,6 +6,7 @@ the kernel hangs up on them.
 
 import copy
 import functools
+import os
 import re
 import shutil
 import signal
@@ -17,14 +18,15 @@ from pathlib import Path
 
 import pexpect
 
-from classroom import kernel
+from classroom import interrupts, kernel
+from classroom.output import Problem
 from classroom.threads import Watch
 
 NC_OF_OURS = [sys.executable, str(Path(__file__).resolve().parents[1] / "nc.py")]
 PATIENCE = 5  # seconds: how long we wait for what must come
 
 
-class Breakdown(Exception):
+class Breakdown(Problem):
     """Something broke that has nothing to do with what a server answers."""
 
 
@@ -45,20 +47,40 @@ def wait_until(condition, seconds=PATIENCE):
     return value
 
 
-def spawn(words, **options):
+class _Child(pexpect.spawn):
+    """A command on a pty that also gets open files of ours, by their descriptors."""
+
+    def __init__(self, words, descriptors, **options):
+        self._descriptors = descriptors
+        super().__init__(words[0], words[1:], echo=False, **options)
+
+    def _spawnpty(self, args, **options):
+        return super()._spawnpty(args, pass_fds=self._descriptors, **options)
+
+
+def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
     """Start a command on a pty that shows its bytes as they are and echoes nothing.
 
-    `options` are those of pexpect.spawn.
+    With `log`, an open file, its output goes there instead. The `descriptors` stay open in it.
+    `prepare()` is called in the new process before the command starts. Raises Breakdown.
     """
-    options = {"preexec_fn": restore_signals} | options
-    # Until it becomes the command, the child is a copy of us, and would take Ctrl-C as we do.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def become_ready():
+        restore_signals()
+        if log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        prepare()
+
+    keep = [*descriptors, *([log.fileno()] if log else [])]
     try:
-        child = pexpect.spawn(words[0], words[1:], echo=False, **options)
-    except pexpect.ExceptionPexpect as error:
+        # Until it becomes the command, the child is a copy of us, and would take Ctrl-C as we do.
+        with interrupts.held:
+            child = _Child(words, keep, preexec_fn=become_ready, env=env)
+    except (pexpect.ExceptionPexpect, OSError) as error:
         raise Breakdown(f"cannot start {words[0]}: {error}") from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     child.delaybeforesend = None
     child.ptyproc.delayafterclose = 0
     child.ptyproc.delayafterterminate = 0.02
@@ -69,10 +91,9 @@ def spawn(words, **options):
 
 
 def restore_signals():
-    """Let Ctrl-C and a hang-up end the child; a job in the background has them ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    """Let Ctrl-C and a hang-up end the child; a job in the background ignores them."""
+    for number in interrupts.SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def end(child):
@@ -188,15 +209,19 @@ class Server:
         `watched`: it is a Python server, whose threads one wants to see (see classroom.threads).
         """
         self.words = words
-        self._watch = Watch() if watched else None
-        if watched:
-            words = self._watch.words(words)
-        # Its log goes to a file: a pty that nobody reads would block the server in the end.
-        self._log = tempfile.NamedTemporaryFile()  # noqa: SIM115 (closed by close)
-        self.child = self._start(["/bin/sh", "-c", 'exec "$@" >"$0" 2>&1', self._log.name, *words])
+        self._watch = Watch(words) if watched else None
+        # Its log goes to a file: a pty that nobody reads would block the server in the end. The
+        # file has no name, so that nothing is left of it, however we end.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
+        self.child = self._start()
 
-    def _start(self, words):
-        return spawn(words)
+    def _start(self):
+        if not self.watched:
+            return spawn(self.words, self._log)
+        try:
+            return spawn(self._watch.words(), self._log, [self._watch.descriptor])
+        finally:
+            self._watch.started()
 
     @property
     def watched(self):
@@ -215,7 +240,12 @@ class Server:
 
     def log(self):
         """Return all that the server has written, to standard output and standard error."""
-        return Path(self._log.name).read_text(errors="backslashreplace")
+        return self._written().decode(errors="backslashreplace")
+
+    def _written(self, most=1 << 40):
+        """Return the last bytes that it has written, `most` at most."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), min(size, most), max(0, size - most))
 
     def alive(self):
         return self.child.isalive()

@@ -5,7 +5,6 @@ import functools
 import json
 import re
 import socket
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,27 +30,22 @@ class Standing:
 class Watch:
     """The view into one server process; see classroom.watched, which runs the server for it."""
 
-    def __init__(self):
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = str(Path(self._folder.name) / "watch")
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
-        self._listener.listen()
+    def __init__(self, words):
+        """`words` are the command of a Python server: python, file, …"""
+        self._python, self._server, *self._options = words
+        self._source = Path(self._server).read_text(encoding="utf-8").splitlines()
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.settimeout(SECONDS)
+        self._process = self._ours.makefile("rwb", buffering=0)
+        self.descriptor = self._theirs.fileno()  # which the process must get
 
-    def words(self, words):
-        """Return the command that runs the Python server `words` (python, file, …) watched."""
-        python, server, *options = words
-        self._source = Path(server).read_text(encoding="utf-8").splitlines()
-        return [python, WATCHED, self._path, server, *options]
+    def words(self):
+        """Return the command that runs the server watched."""
+        return [self._python, WATCHED, str(self.descriptor), self._server, *self._options]
 
-    @functools.cached_property
-    def _process(self):
-        """The connection to the server's process, which asks for it before it runs the server."""
-        self._listener.settimeout(SECONDS)
-        connection, _ = self._listener.accept()
-        with connection:  # which stays open for as long as the file
-            connection.settimeout(SECONDS)
-            return connection.makefile("rwb", buffering=0)
+    def started(self):
+        """Note that the process has its end of the connection now, and that it alone has it."""
+        self._theirs.close()
 
     @functools.cached_property
     def thread_id(self):
@@ -80,7 +74,6 @@ class Watch:
         return Standing(name.partition(" ")[0], line, call, client)
 
     def close(self):
-        self._listener.close()
-        if "_process" in vars(self):
-            self._process.close()
-        self._folder.cleanup()
+        self._process.close()
+        self._ours.close()
+        self._theirs.close()

@@ -1,10 +1,10 @@
 """Run a Python server that knows nothing of it, and tell on request where its threads stand.
 
-    python watched.py SOCKET server.py --port 0
+    python watched.py DESCRIPTOR server.py --port 0
 
-SOCKET is a Unix socket at which classroom.threads listens. It asks with a byte, and is answered
-with a line of JSON: [thread's name, number of the server's line] for each thread. Nobody asks,
-nothing runs: a server that is watched comes to rest like any other.
+DESCRIPTOR is the number of an open socket, at whose other end classroom.threads asks with a byte,
+and gets a line of JSON: [thread's name, number of the server's line] for each thread. While nobody
+asks, nothing runs: a server that is watched comes to rest like any other.
 """
 
 import json
@@ -33,11 +33,10 @@ def answer(asker, server):
 
 
 def main():
-    _, path, *sys.argv = sys.argv
+    _, descriptor, *sys.argv = sys.argv
     server = sys.argv[0]
     sys.path[0] = str(Path(server).resolve().parent)
-    asker = socket.socket(socket.AF_UNIX)
-    asker.connect(path)
+    asker = socket.socket(fileno=int(descriptor))
     # A daemon: when the server has ended, nobody is interested any more.
     watcher = threading.Thread(target=answer, args=(asker, server), name="watcher", daemon=True)
     watcher.start()

@@ -1,0 +1,346 @@
+"""A server that somebody else wrote, in whatever language, as the checker runs it.
+
+It is code that one does not trust. It runs as the user who calls, within limits, and whatever it
+has started ends with it.
+"""
+
+import atexit
+import contextlib
+import fcntl
+import functools
+import os
+import random
+import resource
+import shlex
+import signal
+import socket
+import stat
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+
+from classroom import interrupts, kernel, shared
+from classroom.output import Problem
+from classroom.terminal import Breakdown, Server, spawn, wait_until
+
+START = 3.5  # seconds until it must listen
+ELSEWHERE = 1  # seconds for which it may listen elsewhere before it listens where it should
+MARK = "CHECKED_SERVER"  # an environment variable by which all its processes are known
+LIMITS = {
+    resource.RLIMIT_CPU: 60,  # seconds of processor time for each process
+    resource.RLIMIT_DATA: 2 << 30,  # bytes of memory for each process
+    resource.RLIMIT_FSIZE: 10 << 20,  # bytes in each file that it writes, its output among them
+    resource.RLIMIT_CORE: 0,
+}
+PROCESSES = 200  # and threads, at most
+LONGEST_PROGRAM = 1_000_000  # bytes
+ADDRESSES = {"127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"}  # at which 127.0.0.1 is heard
+
+
+class Candidate(Server):
+    """A server process that need not say where it listens: it is told, and watched."""
+
+    may_sleep = True
+    patience = 2
+
+    def __init__(self, words):
+        """Start the command `words`; see `command` for how it learns its port. Raises Breakdown."""
+        self.number = next(_ports())
+        self.mark = f"{shared.folder()}:{self.number}:{uuid.uuid4().hex}"
+        with interrupts.held:
+            self._group = ControlGroup.make()
+            _open.add(self)
+            super().__init__(command(words, self.number))
+
+    def _start(self):
+        environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
+        environment.pop("PYTHONPATH", None)
+        allowed = None if self._group or not os.getuid() else PROCESSES + _threads_of_the_user()
+
+        def limit():
+            for what, most in LIMITS.items():
+                resource.setrlimit(what, (most, most))
+            if self._group:
+                self._group.enter()
+            elif allowed:
+                resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
+
+        return spawn(self.words, self._log, prepare=limit, env=environment)
+
+    @functools.cached_property
+    def port(self):
+        """The port that it listens on. Waits for it; raises Breakdown if it does not come."""
+        deadline = time.monotonic() + START
+        there, elsewhere = [], None
+        while time.monotonic() < deadline and self.alive():
+            there = kernel.listeners(kernel.family(self.child.pid))
+            if any(port == self.number and address in ADDRESSES for address, port in there):
+                return self.number
+            if there:
+                elsewhere = elsewhere or time.monotonic()
+                deadline = min(deadline, elsewhere + ELSEWHERE)
+            time.sleep(0.01)  # nobody tells us when it listens
+        raise Breakdown(self._why_not(there))
+
+    def _why_not(self, there):
+        """Say what is wrong with a server that does not listen where it should."""
+        if not self.alive():
+            words = shlex.join(["python3" if w == sys.executable else w for w in self.words])
+            return (
+                f"your server {self.how_it_ended()}, before it listened; it was run as: "
+                f"PORT={self.number} {words}"
+            )
+        if at := [address for address, port in there if port == self.number]:
+            told = "IPv6 alone" if at == ["::1"] else "not at 127.0.0.1"
+            return f"your server listens at {at[0]}, {told}; let it listen at 127.0.0.1"
+        if there:
+            ports = ", ".join(sorted({str(port) for _, port in there}))
+            return (
+                f"your server listens on port {ports}, and was told {self.number}; let it bind() "
+                "to the port from --port or the environment's PORT, or write {port} into its "
+                "command"
+            )
+        forks = (
+            f", and has started {PROCESSES} processes or threads"
+            if self._group and self._group.is_full()
+            else ""
+        )
+        return f"your server does not listen within {START} seconds{forks}"
+
+    def how_it_ended(self):
+        if os.fstat(self._log.fileno()).st_size >= LIMITS[resource.RLIMIT_FSIZE]:
+            return "wrote more than 10 MB, and had to end"
+        if self.child.exitstatus == 0:
+            return "came to its last line and ended, or went into the background"
+        return super().how_it_ended()
+
+    def log(self):
+        return self._written(10000).decode(errors="backslashreplace")  # of a flood, the end
+
+    def close(self):
+        """End it and all that it has started, wherever that has gone."""
+        with interrupts.held:
+            if self in _open:
+                _end_all(self._group.processes if self._group else self._marked)
+                super().close()
+                if self._group:
+                    self._group.remove()
+                _open.remove(self)
+
+    def _marked(self):
+        """Return the processes that bear our mark. One that has ended bears nothing."""
+        return [pid for pid in psutil.pids() if self.mark in _environment(pid)]
+
+
+_open = set()  # of the Candidates that are not closed yet
+
+
+@atexit.register
+def _close_all():
+    """Close what an interrupt has kept from being closed."""
+    for candidate in list(_open):
+        candidate.close()
+
+
+class ControlGroup:
+    """Limits the number of its processes, and knows all of them. The kernel's limit for a user
+    does not hold for root; this one does.
+
+    It is locked for as long as the process that has made it lives.
+    """
+
+    FOLDERS = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
+
+    def __init__(self, path):
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    @classmethod
+    def make(cls):
+        """Return a new group; None where there can be none."""
+        for folder in cls.FOLDERS:
+            path = folder / f"check-{uuid.uuid4().hex}"
+            with contextlib.suppress(OSError), shared.lock("groups"):
+                path.mkdir()
+                try:
+                    (path / "pids.max").write_text(str(PROCESSES))
+                    group = cls(path)
+                    group.lock()
+                    return group
+                except OSError:
+                    path.rmdir()
+        return None
+
+    @classmethod
+    def abandoned(cls):
+        """Yield the groups of this user whose makers were killed; the caller removes them."""
+        for folder in cls.FOLDERS:
+            for path in folder.glob("check-*"):
+                with contextlib.suppress(OSError):
+                    group = cls(path)
+                    if path.stat().st_uid == os.getuid() and group.lock():
+                        yield group
+                    else:
+                        group.close()
+
+    def lock(self):
+        """Lock the group until it is closed; return False if another process has done so."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self):
+        os.close(self._descriptor)
+
+    def enter(self):
+        """Put this process, and all that it will start, into the group."""
+        (self.path / "cgroup.procs").write_text(str(os.getpid()))
+
+    def processes(self):
+        return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+
+    def is_full(self):
+        """Say whether a process or a thread was refused."""
+        return "max 0\n" not in (self.path / "pids.events").read_text()
+
+    def remove(self):
+        """Remove the group, once its last process has ended."""
+
+        def removed():
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+            return not self.path.exists()
+
+        wait_until(removed)
+        self.close()
+
+
+def sweep():
+    """End the servers that the check of a killed process has left, and remove their groups."""
+    with interrupts.held, shared.lock("groups"):
+        for group in ControlGroup.abandoned():
+            _end_all(group.processes)
+            group.remove()
+        _end_all(_orphans)
+
+
+def _orphans():
+    """Yield the processes whose mark names a port that no living process has locked."""
+    begin = f"{MARK}={shared.folder()}:"
+    for pid in psutil.pids():
+        for variable in _environment(pid).split("\0"):
+            if variable.startswith(begin):
+                port = int(variable.removeprefix(begin).partition(":")[0])
+                if _lock_port(port):
+                    _unlock_port(port)
+                    yield pid
+
+
+def _end_all(processes):
+    """End the processes whose numbers `processes()` returns, and those that they start meanwhile.
+
+    First all are stopped: a fork bomb starts new ones as fast as one kills the old ones.
+    """
+    found = set()
+    while new := set(processes()) - found:
+        _signal(new, signal.SIGSTOP)
+        found |= new
+    _signal(found, signal.SIGKILL)
+
+
+def _signal(pids, number):
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            os.kill(pid, number)
+
+
+def _threads_of_the_user():
+    return sum(
+        process.info["num_threads"] or 0
+        for process in psutil.process_iter(["uids", "num_threads"])
+        if process.info["uids"] and process.info["uids"].real == os.getuid()
+    )
+
+
+def _environment(pid):
+    """Return the environment of a process as text; nothing if we may not see it."""
+    try:
+        if kernel.LINUX:  # psutil takes ten times as long
+            return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+        return str(psutil.Process(pid).environ())
+    except (OSError, psutil.Error):
+        return ""
+
+
+@functools.cache
+def _ports():
+    """Yield ports that are free, and that no other check takes while this process lives.
+
+    They lie below those that the system gives to whoever asks for any port at all.
+    """
+    first, last = 10000, 31999
+    begin = random.randint(first, last)
+    for port in [*range(begin, last + 1), *range(first, begin)]:
+        if _lock_port(port) and _is_free(port):
+            yield port
+
+
+def _is_free(port):
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+# A file with a byte for each port. Open once: when it is closed, all its locks are gone.
+_port_file = functools.cache(lambda: shared.open_file("ports"))
+
+
+def _lock_port(port):
+    """Lock a port for as long as this process lives; return False if another one has."""
+    try:
+        fcntl.lockf(_port_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+def _unlock_port(port):
+    fcntl.lockf(_port_file(), fcntl.LOCK_UN, 1, port)
+
+
+def read_program(path):
+    """Return the text of a program; raise Problem for what is no file or too long for a program.
+
+    A device or a pipe may give bytes without an end, or none at all.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise Problem(f"{path} is not a file; name the file in which your program is")
+        program = file.read(LONGEST_PROGRAM + 1)
+    if len(program) > LONGEST_PROGRAM:
+        raise Problem(f"{path} is longer than {LONGEST_PROGRAM:,} bytes; is it your program?")
+    return program.decode(errors="replace")
+
+
+def command(words, port):
+    """Return the command `words` with its port.
+
+    `{port}` in it becomes the number. A Python file gets --port if that word is in it. Any other
+    command finds it in the environment, as PORT.
+    """
+    if any("{port}" in word for word in words):
+        return [word.replace("{port}", str(port)) for word in words]
+    if len(words) == 1 and words[0].endswith(".py"):
+        (path,) = words
+        takes_port = ["--port", str(port)] if "--port" in read_program(path) else []
+        # Python would take a name that begins with - for an option.
+        return [sys.executable, f"./{path}" if path.startswith("-") else path, *takes_port]
+    return words

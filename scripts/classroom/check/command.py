@@ -1,0 +1,88 @@
+"""Checks a server that you have written against the behaviours of a stage."""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from classroom.check import candidate, report, start, whole_class
+from classroom.course import stages
+from classroom.output import Page, Problem, one_line
+
+EPILOG = """\
+Your server must listen on 127.0.0.1 at a port that it is told: {port} in the command stands for
+it; a Python file in which --port stands gets that option; any other command finds it as PORT in
+the environment.
+
+It is run as the user that you are, with your rights, so check only what you would run yourself.
+Limits: 60 seconds of processor time, 2 GB of memory and 10 MB of output for each process, 200
+processes and threads. What it starts is ended with it."""
+
+
+def problem_of_command(program, *arguments):
+    """Return why a command cannot be run; "" if it can."""
+    path, on_the_path = Path(program), shutil.which(program)
+    problem = ""
+    try:
+        if not on_the_path and not path.exists():
+            problem = f"there is no {program}"
+        elif path.is_dir():
+            problem = f"{program} is a folder; name the file in it"
+        elif program.endswith(".py") and not arguments:
+            candidate.read_program(program)
+        elif program.endswith(".py") and not on_the_path:
+            problem = "one file at a time; --each takes a pattern of many"
+        elif not on_the_path:
+            problem = (
+                f"{program} cannot be run; name what runs it, as in: -- node {program} {{port}}"
+            )
+    except PermissionError:
+        problem = f"{program} cannot be read; look at its permissions"
+    except Problem as found:
+        problem = str(found)
+    return one_line(problem)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="./scripts/check",
+        usage="./scripts/check STAGE FILE.py\n"
+        "       ./scripts/check STAGE -- COMMAND... {port} ...\n"
+        "       ./scripts/check STAGE --each 'handins/*/server.py'\n"
+        "       ./scripts/check --new STAGE FOLDER",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", metavar="STAGE", help="v0.3 for example")
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="starts your server")
+    parser.add_argument("--all", action="store_true", help="go on after the first that fails")
+    parser.add_argument("--json", action="store_true", help="write the report as JSON")
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument("--each", action="store_true", help="COMMAND is a pattern of files")
+    many.add_argument("--new", action="store_true", help="write a server to start from")
+    options = parser.parse_args()
+    here = {stage.name: stage for stage in stages()}
+    if options.stage not in here:
+        parser.error(f"there is no stage {options.stage} here; there is {', '.join(here)}")
+    options.stage = here[options.stage]
+    if options.new and len(options.command) != 1:
+        parser.error("--new needs one folder")
+    if options.new and len(here) == 1:
+        parser.error("--new needs the stage before; at a tag it is not there")
+    options.new = options.new and options.command[0]
+    if not (options.each or options.new) and (problem := problem_of_command(*options.command)):
+        parser.error(problem)
+    return options
+
+
+def main():
+    """Run ./scripts/check; return 0 if all holds and 1 if not."""
+    options = parse_arguments()
+    if options.new:
+        return start.write_new(options.stage, options.new)
+    candidate.sweep()
+    if options.each:
+        return whole_class.check_each(options.stage, options.command, options.all, options.json)
+    writer = report.AsJson() if options.json else report.OnPage(Page())
+    result = report.check(options.stage, options.command, options.all, writer)
+    return 0 if result["passed"] else 1

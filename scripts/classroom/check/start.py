@@ -1,0 +1,37 @@
+"""Writes a server to start from: that of the stage before, with the lesson's task on top."""
+
+import re
+import shlex
+from pathlib import Path
+
+from classroom.course import SERVER, stages
+from classroom.output import Problem, one_line
+
+
+def write_new(stage, folder):
+    """Write the server that one starts from into `folder`; raise Problem if one is there."""
+    path = Path(folder) / SERVER
+    if path.exists():
+        raise Problem(f"{path} is there already; choose another folder")
+    here = stages()
+    number = here.index(stage)
+    if number == 0:
+        start = re.sub(
+            r"(connected\", \*address\)\n).*?(?=\n\ndef main)",
+            r"\1            # Your code starts here.\n",
+            here[0].server.read_text(encoding="utf-8"),
+            flags=re.DOTALL,
+        )
+    else:
+        start = here[number - 1].server.read_text(encoding="utf-8")
+    lesson = stage.lesson.read_text(encoding="utf-8")
+    task = re.search(r"## What you will see\n\n(.*?)\n\n", lesson, re.DOTALL)[1]
+    check_it = one_line(shlex.join(["./scripts/check", stage.name, str(path)]))
+    lines = [f"Your task, {stage.name}: {stage.title}.", "", *task.splitlines()]
+    lines += ["", f"Check it: {check_it}"]
+    head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{head}\n{start}", encoding="utf-8")
+    place = one_line(str(path))
+    print(f"{place} is where you start; its first lines say what to do. Then:\n\n    {check_it}")
+    return 0

@@ -1,0 +1,45 @@
+"""A folder for each user, in the temporary one, for what several processes share: their locks."""
+
+import contextlib
+import fcntl
+import functools
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from classroom.output import Problem
+
+
+@functools.cache
+def folder():
+    """Return the folder; raise Problem if it is not the user's own.
+
+    In the temporary folder, which all users share, somebody else may have made it first.
+    """
+    path = Path(tempfile.gettempdir()) / f"simpleSocketServer-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Problem(
+            f"{path} is not a folder that belongs to you only; remove it, or let TMPDIR name "
+            "another temporary folder"
+        )
+    return path
+
+
+def open_file(name):
+    """Return the descriptor of a file in the folder; it is made if it is not there."""
+    return os.open(folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+@contextlib.contextmanager
+def lock(name):
+    """Let one process at a time do what stands in the block."""
+    descriptor = open_file(name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
