@@ -659,6 +659,7 @@ def test_port_in_use(stage, server):
         ("--timeout -1", 2),
         ("--timeout nan", 2),
         ("--host ::1", 1),
+        ("--host x..ü", 1),
         ("--colour red", 2),
     ],
 )

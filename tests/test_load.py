@@ -110,16 +110,28 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
 
 
 @pytest.mark.stages(since="v0.3")
-def test_out_of_files(stage, crowd):
-    """A server that may open no more files says so, and goes on with the clients that it has.
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ("ulimit -n 32", "[Errno 24] Too many open files"),
+        pytest.param(
+            "ulimit -s 500000; ulimit -v 3000000",  # kilobytes: threads whose stacks do not fit
+            "can't start new thread",
+            marks=pytest.mark.skipif(not kernel.LINUX, reason="macOS does not limit the memory"),
+        ),
+    ],
+)
+def test_out_of_files_or_threads(stage, crowd, limit, reason):
+    """The server says so in one line, and goes on with the clients that it has.
 
-    It accepts nobody after that: a limit of the design, which a lesson tells of.
+    It accepts nobody after that: a limit of the design, which a lesson explains.
     """
     words = [sys.executable, str(stage.server), "--port", "0"]
-    limited = ["/bin/sh", "-c", 'ulimit -n 32; exec "$@"', "sh", *words]
+    limited = ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *words]
+    told = f"\ncannot accept more clients: {reason}; end this server and start it again\n"
     with contextlib.closing(Server(limited)) as server:
         crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-        assert wait_until(lambda: "Too many open files; try another" in server.log())
+        assert wait_until(lambda: told in server.log())
         crowd[0].send(b"hello\n")
         assert crowd[0].recv(1024)
         for client in crowd:

@@ -55,9 +55,13 @@ def main():
     # Ctrl-C ends the process at once, without a traceback, whatever its threads are at.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        SimpleSocketServer(options.host, options.port, options.timeout).listen()
-    except (OSError, OverflowError) as error:
+        server = SimpleSocketServer(options.host, options.port, options.timeout)
+    except (OSError, OverflowError, TypeError) as error:
         sys.exit(f"{options.host}:{options.port}: {error}; try another --host or --port")
+    try:
+        server.listen()
+    except (OSError, RuntimeError) as error:  # no more open files, or no more threads
+        sys.exit(f"cannot accept more clients: {error}; end this server and start it again")
 
 
 if __name__ == "__main__":
