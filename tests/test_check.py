@@ -257,6 +257,28 @@ def test_misuse(stage, words, problem):
 
 
 @one_stage
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda path: path.symlink_to("/dev/zero"), "is not a file; name the file in which"),
+        (os.mkfifo, "is not a file; name the file in which"),
+        (lambda path: os.truncate(path.touch() or path, 8 << 30), "is longer than 1,000,000 bytes"),
+        (lambda path: path.mkdir(), "is a folder; name the file in it"),
+        (lambda path: path.symlink_to("nowhere"), "there is no"),
+    ],
+    ids=["device", "pipe", "sparse", "folder", "link"],
+)
+def test_files_that_are_no_programs(stage, tmp_path, make, problem):
+    """None of them is read without an end, or run."""
+    path = tmp_path / "server.py"
+    make(path)
+    _, errors = check(stage.name, path, status=2)
+    assert problem in errors.splitlines()[-1]
+    table, _ = check(stage.name, "--each", path, status=1)
+    assert problem in table.splitlines()[-1]
+
+
+@one_stage
 def test_a_pattern_that_matches_nothing(stage):
     _, errors = check(stage.name, "--each", "no/such/*.py", status=2)
     assert errors == "check: no file matches no/such/*.py\n"

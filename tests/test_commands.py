@@ -29,6 +29,47 @@ def test_every_command_is_here():
     assert {path.name for path in programs if path.is_file()} == {*COMMANDS, "nc.py"}
 
 
+# Where they are called from, and how.
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_through_a_link_from_another_folder(name, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(ROOT / "scripts" / name)
+    done = command(link, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage: ./scripts/" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["demo", "check", "draw"])
+def test_with_libraries_of_the_user(name, tmp_path, monkeypatch):
+    """What the user's own Python would find first is not taken for ours."""
+    (tmp_path / "rich.py").write_text("raise SystemExit('this is not rich')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = command(ROOT / "scripts" / name, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_suite_from_another_folder_with_an_nc_of_its_own(tmp_path):
+    """--nc NAME is the same as --nc=NAME, also where NAME is a file."""
+    words = [
+        "--nc",
+        "/bin/cat",
+        "--stage",
+        FIRST,
+        "-n0",
+        "-q",
+        "--collect-only",
+        "-k",
+        "no_request",
+    ]
+    for more in ([], [ROOT / "tests" / "test_behaviours.py"]):
+        done = command(ROOT / "scripts" / "test", *words, *more, cwd=tmp_path)
+        assert f"test_no_request[{FIRST}]" in done.stdout, done.stderr
+    done = command(ROOT / "scripts" / "test", "--nc", cwd=tmp_path)
+    assert "argument --nc: expected one argument" in done.stderr
+
+
 # setup
 
 
@@ -98,6 +139,15 @@ def test_setup_without_a_network_leaves_nothing_that_the_next_run_trips_over(bar
         assert done.returncode == 1
         assert done.stderr.endswith("is there a network? Then run this again.\n")
         assert not (project / ".venv" / "requirements.txt").exists()
+
+
+def test_setup_where_a_link_leads_nowhere(bare):
+    project, path = bare
+    (project / ".venv").symlink_to("no-such-folder")
+    fake(path, "python3", '[ "$1" != -m ]')  # one that cannot make .venv, link or not
+    (path / "rm").symlink_to(shutil.which("rm"))
+    assert "could not make .venv" in setup(bare).stderr
+    assert not (project / ".venv").is_symlink()
 
 
 def test_setup_installs_nc_or_says_that_it_cannot(bare):
