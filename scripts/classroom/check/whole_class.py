@@ -39,7 +39,12 @@ async def check_in_a_process(stage, path, go_on=False):
     """Check a file in a process of its own; return the report, whatever happens."""
     words = [ROOT / "scripts" / "check", "--json", *["--all"] * go_on, stage.name, "--", path]
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-    checking = await asyncio.create_subprocess_exec(*words, **pipes)
+    starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
+    try:
+        checking = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # at Ctrl-C; half started, it could not be ended
+        await _end(await starting)
+        raise
     output = asyncio.create_task(checking.communicate())
     try:
         await asyncio.wait({output}, timeout=SECONDS)
@@ -80,7 +85,10 @@ async def _check_all(stage, paths, go_on, reports):
             reports[path] = await check_in_a_process(stage, path, go_on)
         print(f"{len(reports)} of {len(paths)}: {one_line(path)}", file=sys.stderr)
 
-    await asyncio.gather(*map(check_in_turn, paths))
+    # Without return_exceptions, the first check that ends at Ctrl-C would cut off the others.
+    for error in await asyncio.gather(*map(check_in_turn, paths), return_exceptions=True):
+        if error:
+            raise error
 
 
 def check_each(stage, patterns, go_on, as_json):
@@ -93,8 +101,9 @@ def check_each(stage, patterns, go_on, as_json):
         checks = asyncio.current_task()
 
         def end(number):
+            if not interrupt:  # a second one would cut off the ending
+                checks.cancel()
             interrupt.append(number)
-            checks.cancel()
 
         for number in interrupts.SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
