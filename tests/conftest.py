@@ -5,6 +5,7 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -21,7 +22,7 @@ import time
 
 import pytest
 from classroom import interrupts, kernel
-from classroom.check.candidate import Candidate
+from classroom.check.candidate import Candidate, sweep
 from classroom.course import ROOT, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
@@ -56,6 +57,12 @@ def pytest_configure(config):
     config.server = shlex.split(config.getoption("server") or "")
     option = config.getoption("nc")
     config.nc = shlex.split(option) if option else find_nc()
+
+
+def pytest_unconfigure(config):
+    """End what the checks have left that were killed, in this run or in one before."""
+    if not hasattr(config, "workerinput"):
+        sweep()
 
 
 def pytest_report_header(config):
@@ -340,10 +347,21 @@ def answer(stage):
 # Clones of the project, for what is about git, or must change nothing here.
 
 
-def command(*words, **options):
+def command(*words, input=None, **options):
     """Run a command that must end by itself; return it with its output as text."""
-    options = {"stdin": subprocess.DEVNULL, "timeout": 120, "cwd": ROOT} | options
-    return subprocess.run(words, capture_output=True, text=True, check=False, **options)
+    options = {"stdin": subprocess.DEVNULL, "cwd": ROOT} | options
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **pipes, **options) as process:
+        try:
+            output, errors = process.communicate(input, timeout=120)
+        finally:
+            # A command that is still running is killed only if it does not end by itself.
+            if process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.communicate(timeout=10)
+                process.kill()
+    return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
 def run(folder, *words, status=0):

@@ -53,6 +53,8 @@ async def check_in_a_process(stage, path, go_on=False):
         if not in_time:
             await _end(checking)
     written, errors = await output
+    if checking.returncode < 0:  # killed, it has not ended what it had started
+        sweep()
     report = read_json(written.decode())
     if not in_time:
         report["problem"] = f"It is not done after {SECONDS} seconds."
@@ -71,8 +73,6 @@ async def _end(checking):
         await asyncio.wait_for(checking.wait(), TO_END)
     except asyncio.TimeoutError:  # a server may have stopped it
         checking.kill()
-        await checking.wait()
-        sweep()
 
 
 async def _check_all(stage, paths, go_on, reports):

@@ -1,0 +1,205 @@
+"""Commands that end in the wrong moment: what they hold back, and what the next one cleans up."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from classroom import interrupts, shared
+from classroom.check import candidate, whole_class
+from classroom.course import ROOT, stages
+from classroom.output import Problem
+from classroom.terminal import wait_until
+from conftest import command
+
+NAME = stages()[-1].name
+# A server that neither a signal nor the end of its terminal ends, with a child in the background.
+STUBBORN = """
+import os, signal, socket
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+    signal.signal(number, signal.SIG_IGN)
+if not os.fork():
+    os.setsid()
+    signal.pause()
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    server.accept()
+"""
+# A process that checks such a server, and prints the path of its control group.
+CHECKING = """
+import sys
+from classroom.check import candidate
+candidate.ControlGroup.FOLDERS = {folders}
+server = candidate.Candidate([sys.executable, {path!r}])
+server.port
+print(server._group.path if server._group else "no group", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def stubborn(tmp_path):
+    path = tmp_path / "stubborn.py"
+    path.write_text(STUBBORN)
+    return str(path)
+
+
+def is_left(words):
+    """Return the processes whose command line ends with these words."""
+    return [process.pid for process in psutil.process_iter() if cmdline(process).endswith(words)]
+
+
+def cmdline(process):
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_an_interrupt_waits_for_the_end_of_a_block(number):
+    done = []
+
+    def block():
+        with interrupts.held:
+            with interrupts.held:
+                signal.raise_signal(number)
+            done.append("the rest of the block")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        block()
+    assert done
+    assert interrupts.number_of(caught.value) == number
+
+
+def test_an_interrupt_waits_for_the_block_of_another_thread():
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with interrupts.held:
+            entered.set()
+            leave.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait()
+    signal.raise_signal(signal.SIGTERM)
+    leave.set()
+    # The other thread sends it on, and Python handles it in this one, now or a moment later.
+    with pytest.raises(KeyboardInterrupt):
+        wait_until(lambda: False)
+    holder.join()
+
+
+@pytest.mark.parametrize("option", ["--all", "--each"])
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_check_that_is_ended_leaves_nothing(stubborn, option, number):
+    words = ["./scripts/check", option, NAME, stubborn]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(words, cwd=ROOT, **pipes) as checking:
+        assert wait_until(lambda: len(is_left(f"python {stubborn}")) >= 2, 20)
+        os.killpg(checking.pid, number)  # as a terminal does
+        _, errors = checking.communicate(timeout=20)
+        assert checking.returncode == 128 + number, errors.decode()
+    assert not is_left(stubborn)
+
+
+@pytest.mark.parametrize("folders", ["candidate.ControlGroup.FOLDERS", "()"])
+def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders):
+    """By its control group, and where there is none, by the mark in its environment."""
+    code = CHECKING.format(folders=folders, path=stubborn)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as checking:
+        group = Path(checking.stdout.readline().decode().strip())
+        assert group.exists() == (folders != "()")
+        candidate.sweep()
+        assert len(is_left(stubborn)) == 2, "it was ended while its check lives"
+        checking.kill()
+    assert wait_until(lambda: is_left(stubborn))
+    candidate.sweep()
+    assert wait_until(lambda: not is_left(stubborn))
+    assert not group.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds", "problem"),
+    [
+        (signal.SIGKILL, 60, "It could not be checked: the check ended with status -9"),
+        (signal.SIGSTOP, 2, "It is not done after 2 seconds."),
+    ],
+)
+def test_a_server_that_turns_on_its_check(tmp_path, monkeypatch, number, seconds, problem):
+    """Neither is left, and what held before is in the report."""
+    monkeypatch.setattr(whole_class, "SECONDS", seconds)
+    monkeypatch.setattr(whole_class, "TO_END", 0.5)
+    stage = stages()[-1]
+    path = tmp_path / "server.py"
+    start = (
+        "import os, threading; "
+        f'"Thread-5" in threading.current_thread().name and os.kill(os.getppid(), {number:d})\n'
+    )
+    code = stage.server.read_text(encoding="utf-8")
+    path.write_text(code.replace("        try:\n", f"        {start}        try:\n", 1))
+    report = asyncio.run(whole_class.check_in_a_process(stage, str(path)))
+    assert report["problem"] == problem
+    assert report["held"] < report["of"] or number == signal.SIGSTOP
+    assert report["held"] > 0 or number == signal.SIGSTOP
+    assert wait_until(lambda: not is_left(str(path)))
+
+
+# What several processes share.
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shared.folder.cache_clear()
+    yield tmp_path / f"simpleSocketServer-{os.getuid()}"
+    shared.folder.cache_clear()
+
+
+def test_the_shared_folder_is_the_users_own(temporary):
+    assert shared.folder() == temporary
+    assert temporary.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("what", ["a link", "a file", "open to all", "somebody else's"])
+def test_a_shared_folder_that_somebody_has_prepared_is_refused(temporary, what, monkeypatch):
+    if what == "a link":
+        Path(temporary.parent / "elsewhere").mkdir()
+        temporary.symlink_to("elsewhere")
+    elif what == "a file":
+        temporary.write_text("")
+    else:
+        temporary.mkdir(mode=0o700)
+    if what == "open to all":
+        temporary.chmod(0o777)
+    if what == "somebody else's":
+        temporary.rename(temporary.with_name("simpleSocketServer-12345"))
+        monkeypatch.setattr("os.getuid", lambda: 12345)
+    with pytest.raises(Problem, match="is not a folder that belongs to you only; remove it, or"):
+        shared.folder()
+
+
+def test_a_link_in_the_shared_folder_is_not_followed(temporary, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (shared.folder() / "ports").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        shared.open_file("ports")
+    assert victim.read_text() == "precious"
+
+
+def test_the_check_says_that_the_shared_folder_is_not_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / f"simpleSocketServer-{os.getuid()}").write_text("")
+    done = command("./scripts/check", NAME, str(stages()[-1].server))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"check: {tmp_path}/simpleSocketServer-")
+    assert done.stderr.count("\n") == 1
