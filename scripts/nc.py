@@ -1,39 +1,50 @@
 #!/usr/bin/env python3
-"""nc.py HOST PORT: a small nc for a machine that has none.
+"""nc.py HOST PORT: a small nc for a computer that has none. It works on Windows, too.
 
-What is typed goes to the server, and what the server sends is shown. It ends when the server
-closes the connection, or with Ctrl-C; at the end of its input it says so to the server and
-goes on showing.
+It sends what you type to the server and shows what the server sends. It ends when the server
+closes the connection, or when you press Ctrl-C. When your input ends, it tells the server so
+and goes on showing.
 """
 
+import contextlib
 import os
-import selectors
 import signal
 import socket
 import sys
+import threading
+
+
+def send_input(server, errors, not_sending):
+    """Send what you type to the server. When your input ends, tell the server so."""
+    try:
+        while typed := os.read(0, 65536):
+            not_sending.clear()
+            server.sendall(typed)
+            not_sending.set()
+    except BrokenPipeError:
+        pass  # The server has closed the connection. The main thread notices that by itself.
+    except OSError as error:
+        errors.append(error)
+    not_sending.set()
+    with contextlib.suppress(OSError):  # The connection may be gone.
+        server.shutdown(socket.SHUT_WR)
 
 
 def talk(server):
-    """Copy bytes both ways until the server closes."""
-    selector = selectors.DefaultSelector()
-    selector.register(server, selectors.EVENT_READ)
-    try:
-        selector.register(sys.stdin, selectors.EVENT_READ)
-    except PermissionError:  # epoll takes no plain file, and a file never keeps us waiting
-        server.sendall(sys.stdin.buffer.read())
-        server.shutdown(socket.SHUT_WR)
-    while True:
-        for key, _ in selector.select():
-            if key.fileobj is server:
-                if not (shown := server.recv(65536)):
-                    return
-                sys.stdout.buffer.write(shown)
-                sys.stdout.buffer.flush()
-            elif typed := os.read(sys.stdin.fileno(), 65536):
-                server.sendall(typed)
-            else:
-                selector.unregister(sys.stdin)
-                server.shutdown(socket.SHUT_WR)
+    """Copy bytes both ways until the server closes the connection."""
+    # os.read() blocks until you type, and recv() until the server sends. A thread can wait in only
+    # one of them, so there are two: this one waits for the server, and another one waits for you.
+    errors, not_sending = [], threading.Event()
+    not_sending.set()
+    arguments = (server, errors, not_sending)
+    # daemon: the process may end while that thread still waits for you.
+    threading.Thread(target=send_input, args=arguments, daemon=True).start()
+    while shown := server.recv(16384):  # A Windows console takes up to 32,767 bytes at once.
+        os.write(1, shown)
+    # After a reset, only one of the two calls fails. If it was sendall(), the error is in errors.
+    not_sending.wait(timeout=1)
+    if errors:
+        raise errors[0]
 
 
 def main():
@@ -41,13 +52,16 @@ def main():
     if arguments in (["-h"], ["--help"]):
         print(__doc__.strip())
         return
-    if len(arguments) != 2 or not arguments[1].isdigit():
+    if len(arguments) != 2 or not arguments[1].isdecimal():
         sys.exit("usage: nc.py HOST PORT")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if stream is None:  # It is closed, and the socket would get its number: 0, 1 or 2.
+            os.open(os.devnull, os.O_RDONLY)
     try:
         with socket.create_connection((arguments[0], int(arguments[1]))) as server:
             talk(server)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         sys.exit(f"nc.py: {arguments[0]}:{arguments[1]}: {error}")
 
 

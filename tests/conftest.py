@@ -21,7 +21,7 @@ import sys
 import time
 
 import pytest
-from classroom import interrupts, kernel
+from classroom import interrupts, kernel, shared
 from classroom.check.candidate import Candidate, sweep
 from classroom.course import ROOT, stages
 from classroom.play import Mismatch, Play
@@ -29,7 +29,9 @@ from classroom.session import SessionError, parse
 from classroom.terminal import Breakdown, Server, find_nc
 
 # At a tag, one stage stands at the root; what is about all of them and their pages is not there.
-collect_ignore = [] if (ROOT / "stages").exists() else ["test_pages.py", "test_tags.py"]
+collect_ignore = (
+    [] if (ROOT / "stages").exists() else ["test_nc.py", "test_pages.py", "test_tags.py"]
+)
 # From a behaviour's line and text to {the stage's name: "yes", "no" or "FAILED"}.
 outcomes = {}
 durations = []  # of the sessions that were played, in seconds
@@ -57,6 +59,32 @@ def pytest_configure(config):
     config.server = shlex.split(config.getoption("server") or "")
     option = config.getoption("nc")
     config.nc = shlex.split(option) if option else find_nc()
+    if config.pluginmanager.hasplugin("hypothesispytest"):  # scripts/check does not load it
+        load_hypothesis_profile()
+
+
+def load_hypothesis_profile():
+    """Draw the same 100 examples on every run, or 5,000 new ones with the profile "thorough".
+
+    The option --hypothesis-profile=thorough selects it; hypothesis reads the option after this.
+    """
+    from hypothesis import HealthCheck, settings  # noqa: PLC0415 (scripts/check does not need it)
+    from hypothesis.configuration import set_hypothesis_home_dir  # noqa: PLC0415
+
+    # Its files do not belong in the project, which may be read-only.
+    set_hypothesis_home_dir(shared.folder() / "hypothesis")
+    settings.register_profile(
+        "repeatable",
+        max_examples=100,
+        derandomize=True,
+        database=None,
+        deadline=None,  # a busy computer is not a bug
+        suppress_health_check=[HealthCheck.too_slow],
+        report_multiple_bugs=False,
+    )
+    repeatable = settings.get_profile("repeatable")
+    settings.register_profile("thorough", repeatable, max_examples=5000, derandomize=False)
+    settings.load_profile("repeatable")
 
 
 def pytest_unconfigure(config):
@@ -349,7 +377,7 @@ def answer(stage):
 
 def command(*words, input=None, **options):
     """Run a command that must end by itself; return it with its output as text."""
-    options = {"stdin": subprocess.DEVNULL, "cwd": ROOT} | options
+    options = {"stdin": subprocess.PIPE if input else subprocess.DEVNULL, "cwd": ROOT} | options
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(words, text=True, **pipes, **options) as process:
         try:

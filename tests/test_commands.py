@@ -7,8 +7,6 @@ import sys
 
 import pytest
 from classroom.course import ROOT, stages
-from classroom.play import Play
-from classroom.terminal import NC_OF_OURS
 from conftest import command
 
 COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
@@ -141,13 +139,18 @@ def test_setup_without_a_network_leaves_nothing_that_the_next_run_trips_over(bar
         assert not (project / ".venv" / "requirements.txt").exists()
 
 
-def test_setup_where_a_link_leads_nowhere(bare):
+@pytest.mark.parametrize("target", ["no-such-folder", "of-another-clone"])
+def test_setup_where_venv_is_a_link(bare, target):
+    """The link is replaced, and what it leads to stays as it is."""
     project, path = bare
-    (project / ".venv").symlink_to("no-such-folder")
+    (project / "of-another-clone").mkdir()
+    (project / "of-another-clone" / "file").write_text("")
+    (project / ".venv").symlink_to(target)
     fake(path, "python3", '[ "$1" != -m ]')  # one that cannot make .venv, link or not
     (path / "rm").symlink_to(shutil.which("rm"))
     assert "could not make .venv" in setup(bare).stderr
     assert not (project / ".venv").is_symlink()
+    assert (project / "of-another-clone" / "file").exists()
 
 
 def test_setup_installs_nc_or_says_that_it_cannot(bare):
@@ -186,34 +189,3 @@ def test_unknown_stage():
     assert done.returncode == 4
     assert f"no stage v9.9 here; there is {', '.join(NAMES)}" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-# nc.py
-
-
-def test_our_nc_in_a_session(stage, server):
-    with Play(server, NC_OF_OURS) as player:
-        player.run(stage.sessions()[0])
-
-
-@pytest.mark.stages(since="v0.2")
-def test_our_nc_in_a_pipe(server):
-    done = command(*NC_OF_OURS, "127.0.0.1", str(server.port), stdin=None, input="hello\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        ([], "usage: nc.py HOST PORT"),
-        (["127.0.0.1", "nine"], "usage: nc.py HOST PORT"),
-        (["127.0.0.1", "70000"], "nc.py: 127.0.0.1:70000: "),
-        (["127.0.0.1", "1"], "nc.py: 127.0.0.1:1: .*Connection refused"),
-    ],
-)
-def test_our_nc_with_bad_arguments(arguments, problem):
-    done = command(*NC_OF_OURS, *arguments)
-    assert done.returncode == 1
-    assert re.match(problem, done.stderr)
-    assert done.stderr.count("\n") == 1

@@ -115,6 +115,18 @@ def test_into_a_pipe():
     assert "nc 127.0.0.1 9000" in done.stdout
 
 
+def test_the_columns_are_the_same_each_time():
+    """The log, too, but for the ports, which are numbered as they come."""
+
+    def columns():
+        ports = {}
+        shown = command("./scripts/demo", "--plain", SECOND.name).stdout
+        name = lambda match: f"<{ports.setdefault(match[0], len(ports))}>"  # noqa: E731
+        return re.sub(r"\b\d{4,5}\b", name, shown)
+
+    assert columns() == columns()
+
+
 def test_until_a_line():
     line = next(step.line for step in HERE.sessions()[0] if step.action == "shows")
     done = command("./scripts/demo", "--until", line, HERE.name)

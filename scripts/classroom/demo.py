@@ -31,6 +31,7 @@ def print_sessions(options, pause):
             chart.port = player.server.port
             logged = 0
             for step in player.steps(steps, before=pause):
+                player.server.wait_for_rest()  # or its log would be complete now and then
                 log = player.server.log()
                 console.print(chart.row(step, log[logged:].rstrip("\n")))
                 if step.action not in ASIDES:  # whose rows have no column for the log

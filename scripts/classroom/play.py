@@ -10,9 +10,7 @@ from types import MappingProxyType
 
 from classroom import kernel
 from classroom.output import Problem, printable
-from classroom.terminal import PATIENCE, Breakdown, Server, Terminal, wait_until
-
-QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
+from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
 
 
 class Mismatch(Problem, AssertionError):

@@ -24,6 +24,7 @@ from classroom.threads import Watch
 
 NC_OF_OURS = [sys.executable, str(Path(__file__).resolve().parents[1] / "nc.py")]
 PATIENCE = 5  # seconds: how long we wait for what must come
+QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
 
 
 class Breakdown(Problem):
@@ -159,7 +160,11 @@ class Terminal:
         if self.ended:
             return
         try:
-            shown = self.child.read_nonblocking(65536, seconds)
+            try:
+                shown = self.child.read_nonblocking(65536, seconds)
+            except pexpect.EOF:
+                # If nc ends while pexpect looks, its last words may still be there to read.
+                shown = self.child.read_nonblocking(65536, 0)
         except pexpect.TIMEOUT:
             return
         except pexpect.EOF:
@@ -273,6 +278,13 @@ class Server:
             return look()
         ours = {self._watch.thread_id} if self.watched else set()
         return kernel.at_rest(self.child.pid, look, ours)
+
+    def wait_for_rest(self):
+        """Wait until it has done and logged all that there is to do."""
+        if kernel.LINUX:
+            wait_until(self.at_rest)
+        else:
+            time.sleep(QUIET)  # nobody tells
 
     def standings(self):
         """Return where its threads stand, oldest first; nothing if it is not watched."""
