@@ -12,6 +12,7 @@ import pexpect
 import psutil
 import pyte
 import pytest
+from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.terminal import restore_signals, wait_until
 from conftest import command
@@ -276,7 +277,8 @@ def test_live(demo):
     screen.expect("hello", "is served" if SECOND.name > "v0.1" else "◀ MainThread for B")
     screen.press("\thi\r")
     if SECOND.name == "v0.2":
-        screen.expect("not accepted, 3 bytes unread", "◀ MainThread for A")
+        waits = "not accepted, 3 bytes unread" if kernel.LINUX else "nobody reads B"
+        screen.expect(waits, "◀ MainThread for A")
         screen.press("\t\x03")  # in A: Ctrl-C ends its nc
         screen.expect("^C", "◀ MainThread for B")
     screen.press("\x1b")
@@ -339,6 +341,7 @@ def test_a_server_that_ends(demo):
     assert screen.leave() == 0
 
 
+@pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells how many bytes are unread")
 @pytest.mark.stages(until="v0.2")
 def test_a_wait_that_is_over_is_not_seen_any_more(demo, stage):
     screen = demo("--step", stage.name)

@@ -73,7 +73,10 @@ def connection(pid, client_port, port):
 
 
 def _connections(pid, port):
-    connections = psutil.Process(pid).net_connections("tcp4")
+    try:
+        connections = psutil.Process(pid).net_connections("tcp4")
+    except psutil.Error:  # it has ended meanwhile
+        return []
     return [found for found in connections if found.raddr and found.raddr.port == port]
 
 

@@ -130,7 +130,9 @@ def client_state(moment, letter):
     served = any(standing.client == letter for standing in moment.standings)
     if connection.state == kernel.CLOSE_WAIT:
         state = "closed by the server", ""
-    elif connection.accepted is None:  # the kernel cannot be asked
+    elif connection.accepted is None and moment.standings:  # the threads tell what they can
+        state = ("is served", SERVED) if served else (f"nobody reads {letter}", WAITING)
+    elif connection.accepted is None:
         state = "connected", ""
     elif not connection.accepted:
         state = f"not accepted\n{unread}".strip(), WAITING
