@@ -7,6 +7,7 @@ answered something else, or nothing (a Mismatch). So no behaviour is a test that
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import re
 import select
@@ -18,6 +19,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -85,6 +87,39 @@ def load_hypothesis_profile():
     repeatable = settings.get_profile("repeatable")
     settings.register_profile("thorough", repeatable, max_examples=5000, derandomize=False)
     settings.load_profile("repeatable")
+
+
+class Listeners(threading.Thread):
+    """Looks, while the tests run, at which addresses the processes that they start listen."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.stop = threading.Event()
+        self.elsewhere = set()  # "ADDRESS:PORT" of each that is not loopback
+
+    def run(self):
+        while not self.stop.wait(0.2):
+            for address, port in kernel.listeners(kernel.family(os.getpid())):
+                if not ipaddress.ip_address(address).is_loopback:
+                    self.elsewhere.add(f"{address}:{port}")
+
+
+def pytest_sessionstart(session):
+    session.config.listeners = Listeners()
+    # A server of somebody else's may listen where it likes.
+    if not hasattr(session.config, "workerinput") and not session.config.server:
+        session.config.listeners.start()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """Fail the run if somebody on the network could have reached what it had started."""
+    listeners = session.config.listeners
+    listeners.stop.set()
+    if listeners.is_alive():
+        listeners.join()
+    if listeners.elsewhere:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config):
@@ -490,6 +525,8 @@ def pytest_terminal_summary(terminalreporter, config):
         rows = {text: row for (_, text), row in sorted(outcomes.items())}
         for line in table(rows, [stage.name for stage in config.stages]):
             terminalreporter.write_line(line)
+    if elsewhere := sorted(config.listeners.elsewhere):
+        terminalreporter.write_line(f"ERROR: a test listened at {', '.join(elsewhere)}", red=True)
     if durations:
         median = statistics.median(durations) * 1000
         terminalreporter.write_line(f"{len(durations)} sessions, {median:.0f} ms at the median")

@@ -83,12 +83,11 @@ def _connections(pid, port):
 def listeners(pids):
     """Return (address, port) of each TCP socket at which one of these processes listens."""
     if not LINUX:
-        return [
-            tuple(found.laddr)
-            for pid in pids
-            for found in psutil.Process(pid).net_connections("tcp")
-            if found.status == psutil.CONN_LISTEN
-        ]
+        found = []
+        for pid in pids:
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                found += psutil.Process(pid).net_connections("tcp")
+        return [tuple(each.laddr) for each in found if each.status == psutil.CONN_LISTEN]
     files = set().union(*map(_files, pids))
     return [
         (socket.inet_ntop(family, end.address[: 4 if family == socket.AF_INET else 16]), end.local)

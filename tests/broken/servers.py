@@ -168,6 +168,14 @@ FLAWS = [
         "Long messages come in pieces",
     ),
     Flaw(
+        "sends_without_an_end",
+        "v0.3",
+        SEND,
+        SEND + "                while data[-1] == 255:\n                    client.sendall(data)\n",
+        "a message longer than one recv() is echoed whole",
+        "and more and more after that",
+    ),
+    Flaw(
         "serves_one_at_a_time",
         "v0.3",
         THREAD,
