@@ -1,5 +1,6 @@
 """The notation of sessions and the player: what they refuse, and how they say it."""
 
+import contextlib
 import re
 import sys
 
@@ -135,6 +136,34 @@ def test_a_server_that_never_listens_is_a_breakdown():
     with pytest.raises(Breakdown, match="does not listen; it says: 'no port today'"):
         _ = server.port
     server.close()
+
+
+# An nc that is busy for a while before it shows what came.
+SLOW_NC = """
+import socket, sys, time
+with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as server:
+    server.sendall(sys.stdin.readline().encode())
+    shown = b"".join(iter(lambda: server.recv(1024), b""))
+while time.process_time() < 0.3:
+    pass
+print(shown.decode(), end="", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("A> x\nA< x\nA is closed", None),
+        ("A> x\nA is closed", "A is closed\n  but before that, A shows 'x"),
+    ],
+)
+def test_what_came_before_the_end_of_a_connection_is_seen(text, problem):
+    reply = "client.sendall(data); client.close(); break"
+    server = Server([sys.executable, "-c", WRONG.format(reply=reply)])
+    outcome = pytest.raises(Mismatch, match=problem) if problem else contextlib.nullcontext()
+    slow_nc = [sys.executable, "-c", SLOW_NC]
+    with contextlib.closing(server), Play(server, slow_nc) as player, outcome:
+        player.run(parse(text))
 
 
 def test_a_missing_nc_is_a_breakdown():

@@ -149,7 +149,7 @@ class Play:
                 break
             if terminal.unseen:
                 continue
-            if terminal.closed_by_server() and not terminal.unseen:
+            if terminal.closed_by_server() and terminal.is_done():
                 break
             if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
                 break
@@ -192,6 +192,7 @@ class Play:
     def _expect_close(self, terminal):
         if not wait_until(terminal.closed_by_server, self.server.patience):
             raise Mismatch(f"the server has not closed {terminal.name}'s connection")
+        wait_until(lambda: terminal.is_done() or terminal.unseen)
         self._expect_no_more(terminal)
         terminal.left = True
         terminal.close()

@@ -140,6 +140,16 @@ class Terminal:
         found = self.connection()
         return self.ended or found is None or found.state == kernel.CLOSE_WAIT
 
+    def is_done(self):
+        """Say whether nc has shown all that has come to it, and all of that was looked at.
+
+        What came just before the server closed the connection may be on its way to the screen.
+        """
+        if kernel.LINUX and self.child.isalive() and not kernel.at_rest(self.child.pid):
+            return False
+        self.read(0 if kernel.LINUX else QUIET)
+        return not self.unseen
+
     def type(self, text):
         """Type `text` and Enter."""
         line = f"{text}\n".encode()
@@ -303,10 +313,7 @@ class Server:
 
         The server is at rest; after that nc is at rest; and after that nothing was shown.
         """
-        if self.at_rest() and (not terminal.child.isalive() or kernel.at_rest(terminal.child.pid)):
-            terminal.read()
-            return not terminal.unseen
-        return False
+        return self.at_rest() and terminal.is_done()
 
     def close(self):
         end(self.child)
