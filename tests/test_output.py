@@ -92,7 +92,7 @@ def test_a_check_whose_output_cannot_be_written(tmp_path, options, redirection):
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1] == "check: [Errno 28] No space left on device"
     else:
-        assert not done.stderr or options == "--each"
+        assert not done.stderr or options == "--each", done.stderr
     assert "Traceback" not in done.stderr
 
 
