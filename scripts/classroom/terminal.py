@@ -224,7 +224,7 @@ class Server:
         `watched`: it is a Python server, whose threads one wants to see (see classroom.threads).
         """
         self.words = words
-        self._watch = Watch(words) if watched else None
+        self.watch = Watch(words) if watched else None
         # Its log goes to a file: a pty that nobody reads would block the server in the end. The
         # file has no name, so that nothing is left of it, however we end.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
@@ -234,13 +234,13 @@ class Server:
         if not self.watched:
             return spawn(self.words, self._log)
         try:
-            return spawn(self._watch.words(), self._log, [self._watch.descriptor])
+            return spawn(self.watch.words(), self._log, [self.watch.descriptor])
         finally:
-            self._watch.started()
+            self.watch.started()
 
     @property
     def watched(self):
-        return self._watch is not None
+        return self.watch is not None
 
     @functools.cached_property
     def port(self):
@@ -286,7 +286,7 @@ class Server:
         """
         if not self.alive():
             return look()
-        ours = {self._watch.thread_id} if self.watched else set()
+        ours = {self.watch.thread_id} if self.watched else set()
         return kernel.at_rest(self.child.pid, look, ours)
 
     def wait_for_rest(self):
@@ -298,7 +298,7 @@ class Server:
 
     def standings(self):
         """Return where its threads stand, oldest first; nothing if it is not watched."""
-        return self._watch.look(self.log()) if self.watched else []
+        return self.watch.look(self.log()) if self.watched else []
 
     def holds_unread(self, terminal):
         """Say whether the server is at rest while the terminal's open line lies unread. Linux only.
@@ -319,4 +319,4 @@ class Server:
         end(self.child)
         self._log.close()
         if self.watched:
-            self._watch.close()
+            self.watch.close()
