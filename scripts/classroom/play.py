@@ -165,6 +165,8 @@ class Play:
 
         if not kernel.LINUX:
             terminal.read(seconds=QUIET)
+            if not terminal.unseen and terminal.closed_by_server():
+                raise Mismatch(self._shown(terminal))
         elif not wait_until(settled, self.server.patience):
             if terminal.closed_by_server():
                 raise Mismatch(self._shown(terminal))

@@ -181,7 +181,6 @@ FLAWS = [
         THREAD,
         "self.handle_client_request(client, address)",
         SILENT,
-        "nobody has called accept() for B. "
         "When A left, B was answered: your server serves one client at a time.",
     ),
     Flaw(

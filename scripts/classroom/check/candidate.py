@@ -268,11 +268,12 @@ def _threads_of_the_user():
 
 
 def _environment(pid):
-    """Return the environment of a process as text; nothing if we may not see it."""
+    """Return the environment of a process, NAME=VALUE with 0 between them; or nothing."""
     try:
         if kernel.LINUX:  # psutil takes ten times as long
             return Path(f"/proc/{pid}/environ").read_text(errors="replace")
-        return str(psutil.Process(pid).environ())
+        variables = psutil.Process(pid).environ()
+        return "\0".join(f"{name}={value}" for name, value in variables.items())
     except (OSError, psutil.Error):
         return ""
 
