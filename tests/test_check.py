@@ -15,7 +15,7 @@ from classroom.check import whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
 from classroom.terminal import wait_until
-from conftest import command
+from clones import command
 from test_output import NAMES, steers
 
 HERE = {stage.name: stage for stage in stages()}

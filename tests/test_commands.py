@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from classroom.course import ROOT, stages
-from conftest import command
+from clones import command
 
 COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]

@@ -15,7 +15,7 @@ import pytest
 from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.terminal import restore_signals, wait_until
-from conftest import command
+from clones import command
 
 HERE = stages()[0]
 SECOND = stages()[min(1, len(stages()) - 1)]  # at a tag there is one

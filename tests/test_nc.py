@@ -20,7 +20,7 @@ from classroom import kernel
 from classroom.course import ROOT
 from classroom.play import Play
 from classroom.terminal import NC_OF_OURS, PATIENCE, Terminal, wait_until
-from conftest import command
+from clones import command
 from test_pages import tokens_of
 
 # From the column of the table to the command, and to the Debian package that contains it.

@@ -15,7 +15,7 @@ from classroom.check import candidate, whole_class
 from classroom.course import ROOT, stages
 from classroom.output import Problem
 from classroom.terminal import wait_until
-from conftest import command
+from clones import command
 
 NAME = stages()[-1].name
 # A server that neither a signal nor the end of its terminal ends, with a child in the background.

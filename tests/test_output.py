@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from classroom.course import SERVER, stages
 from classroom.output import Page, one_line, printable
-from conftest import command
+from clones import command
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table

@@ -21,8 +21,10 @@ from classroom.play import Play
 from classroom.screen import letters_of
 from classroom.session import parse
 from classroom.terminal import Breakdown, Server
-from conftest import run, shows, table
+from clones import run
+from conftest import shows
 from markdown_it import MarkdownIt
+from summary import table
 
 NAMES = [stage.name for stage in stages()]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *(s.lesson for s in stages())]

@@ -16,7 +16,7 @@ import sys
 import pytest
 from classroom.course import stages
 from classroom.terminal import Server
-from conftest import shortened
+from client import shortened
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 

@@ -9,7 +9,7 @@ from classroom.course import SERVER, stages
 from classroom.play import Play
 from classroom.session import sessions_of
 from classroom.terminal import Server
-from conftest import commit, copy, run
+from clones import commit, copy, run
 
 NAMES = [stage.name for stage in stages()]
 BESIDE = [".gitignore", "LICENSE", "docs/pictures", "requirements.txt", "scripts", "tests"]

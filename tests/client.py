@@ -1,0 +1,122 @@
+"""A client of a server that is no nc: a plain socket, for bytes that cannot be typed."""
+
+import os
+import re
+import select
+import socket
+import struct
+import time
+
+from classroom import kernel
+from classroom.play import Mismatch
+from classroom.terminal import Breakdown
+
+
+class Client:
+    """A plain socket to a server, for bytes that cannot be typed.
+
+    It never waits without an end: some servers do not accept, do not read, or send for ever.
+    """
+
+    SECONDS = 10  # for each thing that it waits for
+    MOST = 1_000_000  # bytes that it reads while it expects less
+
+    def __init__(self, server):
+        self.server = server
+        self.socket = socket.create_connection(("127.0.0.1", server.port), self.SECONDS)
+        self.port = self.socket.getsockname()[1]
+        self.sent = []
+
+    def accepted(self):
+        """Say whether the server has picked up the connection, as far as the kernel tells."""
+        found = kernel.connection(os.getpid(), self.port, self.server.port)
+        return found is None or found.accepted is not False
+
+    def send(self, data):
+        """Send bytes; raise Mismatch if the server does not read them."""
+        self.sent.append(data)
+        try:
+            self.socket.sendall(data)
+        except ConnectionError:
+            pass  # what comes, or does not, tells the rest
+        except TimeoutError:
+            raise Mismatch(
+                f"a client sent {self.last_sent()}, and after {self.SECONDS} seconds the server "
+                "has not read all of it"
+            ) from None
+
+    def last_sent(self):
+        """Return what it has sent last, and before that, for the answer may depend on it."""
+        return ", then ".join(map(shortened, self.sent[-2:]))
+
+    def expect_error(self):
+        """Read one error line; see `expect`."""
+        self.expect(rb"error: [^\r\n]+\r\n", r"one line 'error: …\r\n'")
+
+    def expect(self, pattern, described=None):
+        """Read until what came matches the regular expression `pattern` (bytes) as a whole.
+
+        An empty pattern expects the end of the connection. `described` is the pattern in words.
+        Raises Mismatch when something else came, or nothing and the server is at rest; Breakdown
+        when the server has ended.
+        """
+        received, more = b"", True
+        deadline = time.monotonic() + self.SECONDS
+        while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
+            if not self.wait() or len(received) > self.MOST or time.monotonic() > deadline:
+                break
+            try:
+                more = self.socket.recv(65536)
+            except ConnectionResetError:  # it has closed with bytes of ours unread
+                more = b""
+            received += more
+        if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
+            if not more and self.server.has_ended():
+                raise Breakdown(
+                    f"a client sent {self.last_sent()}, but the server "
+                    f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
+                )
+            end = [] if more else ["the end of the connection"]
+            if len(received) > self.MOST:
+                end = ["more and more after that"]
+            got = " and ".join([shortened(received)] * bool(received) + end)
+            raise Mismatch(
+                f"a client sent {self.last_sent()} and should have got "
+                f"{described or shortened(literal(pattern))}, but got {got or 'nothing'}"
+            )
+
+    def wait(self):
+        """Wait for something to read; return False if the server is at rest and nothing came."""
+        if self.server.may_sleep:
+            return self._readable(self.server.patience)
+        while not self._readable(0.01 if kernel.LINUX else 1):
+            if not kernel.LINUX or self.server.at_rest(self._all_has_arrived):
+                return self._readable(0)
+        return True
+
+    def _all_has_arrived(self):
+        """Say whether nothing is on the way: a long message waits for acknowledgements."""
+        found = kernel.connection(os.getpid(), self.port, self.server.port)
+        return found is None or not found.on_the_way
+
+    def _readable(self, seconds):
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def close(self):
+        self.socket.close()
+
+    def reset(self):
+        """Close so that the other end gets a reset instead of a polite goodbye."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+def literal(pattern):
+    """Return the bytes that a pattern without operators stands for."""
+    return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)
+
+
+def shortened(data):
+    """Return bytes as one would write them, and of many the first and the last ones."""
+    text = repr(data)[1:]
+    return text if len(text) < 100 else f"{text[:40]} … {text[-20:]} ({len(data)} bytes)"
