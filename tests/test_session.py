@@ -124,6 +124,16 @@ def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
     assert "the server's log:\n  listening on 127.0.0.1:" in report
 
 
+@pytest.mark.parametrize("linux", [kernel.LINUX, False])
+def test_a_closed_connection_does_not_wait(monkeypatch, linux):
+    monkeypatch.setattr(kernel, "LINUX", linux)
+    monkeypatch.setattr(Server, "patience", 0.2)
+    with pytest.raises(
+        Mismatch, match="A waits\n  but A shows nothing, and its connection is closed"
+    ):
+        play("client.close(); break", "A> x\nA waits\nA< x")
+
+
 @pytest.mark.parametrize("before", ["pass", "client.close(); sum(range(10_000_000))"])
 def test_a_server_that_ends_is_a_breakdown_and_no_mismatch(before):
     """Also one that takes its time between the end of a connection and its own."""

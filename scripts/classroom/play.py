@@ -163,19 +163,18 @@ class Play:
             terminal.read()
             return terminal.unseen or self.server.holds_unread(terminal)
 
-        if not kernel.LINUX:
+        if kernel.LINUX:
+            waits = wait_until(settled, self.server.patience)
+        else:
             terminal.read(seconds=QUIET)
-            if not terminal.unseen and terminal.closed_by_server():
-                raise Mismatch(self._shown(terminal))
-        elif not wait_until(settled, self.server.patience):
-            if terminal.closed_by_server():
-                raise Mismatch(self._shown(terminal))
+            waits = not terminal.closed_by_server()
+        if terminal.unseen or (not waits and terminal.closed_by_server()):
+            raise Mismatch(self._shown(terminal))
+        if not waits:
             raise Mismatch(
                 f"{terminal.name} got no answer, but its line does not wait in the kernel either: "
                 "the server has read it, or does not come to rest"
             )
-        if terminal.unseen:
-            raise Mismatch(self._shown(terminal))
 
     def _leave(self, terminal):
         def settled():
