@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from classroom import interrupts, shared
+from classroom import interrupts, kernel, shared
 from classroom.check import candidate, whole_class
 from classroom.course import ROOT, stages
 from classroom.output import Problem
@@ -27,8 +27,9 @@ if not os.fork():
     os.setsid()
     signal.pause()
 server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+clients = []
 while True:
-    server.accept()
+    clients.append(server.accept())  # or Python closes the connection, and the check ends at once
 """
 # A process that checks such a server, and prints the path of its control group.
 CHECKING = """
@@ -96,10 +97,11 @@ def test_an_interrupt_waits_for_the_block_of_another_thread():
     holder.join()
 
 
-@pytest.mark.parametrize("option", ["--all", "--each"])
+@pytest.mark.parametrize("each", [[], ["--each"]], ids=["one", "each"])
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
-def test_a_check_that_is_ended_leaves_nothing(stubborn, option, number):
-    words = ["./scripts/check", option, NAME, stubborn]
+def test_a_check_that_is_ended_leaves_nothing(stubborn, each, number):
+    """With --all it waits two seconds for each of many behaviours, so it is never done before."""
+    words = ["./scripts/check", "--all", *each, NAME, stubborn]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
     with subprocess.Popen(words, cwd=ROOT, **pipes) as checking:
         assert wait_until(lambda: len(is_left(f"python {stubborn}")) >= 2, 20)
@@ -109,9 +111,13 @@ def test_a_check_that_is_ended_leaves_nothing(stubborn, option, number):
     assert not is_left(stubborn)
 
 
-@pytest.mark.parametrize("folders", ["candidate.ControlGroup.FOLDERS", "()"])
-def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders):
+@pytest.mark.parametrize(
+    ("folders", "linux"),
+    [("candidate.ControlGroup.FOLDERS", kernel.LINUX), ("()", kernel.LINUX), ("()", False)],
+)
+def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, linux, monkeypatch):
     """By its control group, and where there is none, by the mark in its environment."""
+    monkeypatch.setattr(kernel, "LINUX", linux)
     code = CHECKING.format(folders=folders, path=stubborn)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
