@@ -6,6 +6,8 @@ told. tests/test_check.py hands them all in.
 
 from typing import NamedTuple
 
+from classroom import kernel
+
 
 class Flaw(NamedTuple):
     name: str
@@ -181,7 +183,8 @@ FLAWS = [
         THREAD,
         "self.handle_client_request(client, address)",
         SILENT,
-        "When A left, B was answered: your server serves one client at a time.",
+        "nobody has called accept() for B. " * kernel.LINUX  # elsewhere nobody can tell
+        + "When A left, B was answered: your server serves one client at a time.",
     ),
     Flaw(
         "waits_for_its_thread",
@@ -393,7 +396,7 @@ NO_SERVERS = {
         "while True: print('x' * 1000)",
         "Your server wrote more than 10 MB, and had to end",
     ),
-    "forks_without_end": ("import os\nwhile True: os.fork()", "listen"),
+    "forks_without_end": ("import os\nwhile True: os.fork()", "before it listened"),
     "hides_a_child": (
         "import os, time\nif not os.fork():\n    os.setsid()\n    os.fork()\ntime.sleep(1000)",
         "Your server does not listen within",

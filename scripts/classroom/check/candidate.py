@@ -75,7 +75,8 @@ class Candidate(Server):
         """The port that it listens on. Waits for it; raises Breakdown if it does not come."""
         deadline = time.monotonic() + START
         there, elsewhere = [], None
-        while time.monotonic() < deadline and self.alive():
+        # A fork bomb is not left alone until the deadline: it takes the processor from all others.
+        while time.monotonic() < deadline and self.alive() and not self._forks_without_end():
             there = kernel.listeners(kernel.family(self.child.pid))
             if any(port == self.number and address in ADDRESSES for address, port in there):
                 return self.number
@@ -103,12 +104,12 @@ class Candidate(Server):
                 "to the port from --port or the environment's PORT, or write {port} into its "
                 "command"
             )
-        forks = (
-            f", and has started {PROCESSES} processes or threads"
-            if self._group and self._group.is_full()
-            else ""
-        )
-        return f"your server does not listen within {START} seconds{forks}"
+        if self._forks_without_end():
+            return f"your server started {PROCESSES} processes or threads before it listened"
+        return f"your server does not listen within {START} seconds"
+
+    def _forks_without_end(self):
+        return self._group and self._group.is_full()
 
     def how_it_ended(self):
         if os.fstat(self._log.fileno()).st_size >= LIMITS[resource.RLIMIT_FSIZE]:
@@ -268,7 +269,7 @@ def _threads_of_the_user():
 
 
 def _environment(pid):
-    """Return the environment of a process, NAME=VALUE with 0 between them; or nothing."""
+    """Return a process's variables as NAME=VALUE, NUL between them; "" if we may not see them."""
     try:
         if kernel.LINUX:  # psutil takes ten times as long
             return Path(f"/proc/{pid}/environ").read_text(errors="replace")
