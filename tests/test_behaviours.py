@@ -548,7 +548,7 @@ def test_nothing_left_behind(connect, server):
     before = held()
     # Who leaves politely costs something, or who does not, or both: four of the eight at least. A
     # server that is not ours may have a pool, to which it adds one now and then.
-    allowed = 3 if server.may_sleep else 0
+    allowed = 3 if server.foreign else 0
     come_and_go(4)
     assert wait_until(lambda: max(kept()) <= allowed, server.patience), (
         "eight clients have come and gone, and have left {} threads or processes and {} open "

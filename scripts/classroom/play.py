@@ -105,7 +105,7 @@ class Play:
                 self._expect_silence(self.terminals[step.terminal])
             case "leaves":
                 self._leave(self.terminals[step.terminal])
-            case "is closed" if self.server.may_sleep:
+            case "is closed" if self.server.foreign:
                 pass  # that a stage closes a connection is an accident of Python's
             case "is closed":
                 self._expect_close(self.terminals[step.terminal])
@@ -137,7 +137,7 @@ class Play:
             terminal.read(seconds=0.01)
             line, line_end, rest = terminal.unseen.partition(b"\n")
             line = line.removesuffix(b"\r")
-            if line_end and self.server.may_sleep and line[:7] == expected[:7] == b"error: ":
+            if line_end and self.server.foreign and line[:7] == expected[:7] == b"error: ":
                 line = expected  # a server that is not ours may say it in other words
             if terminal.unseen and line == expected:
                 # A reply without a line end (v0.4) is whole, too. Should more than the end come
@@ -152,7 +152,7 @@ class Play:
             if terminal.closed_by_server() and terminal.is_done():
                 break
             if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
-                break
+                raise Mismatch(f"{self._shown(terminal)}{self._where_it_lies(terminal)}")
         else:
             waited = f"{self._shown(terminal)} after {self.server.patience} seconds"
             raise Mismatch(f"{waited}{self._where_it_lies(terminal)}")
@@ -225,7 +225,7 @@ class Play:
         mismatch.terminals = {
             name: terminal.as_it_is() for name, terminal in self.terminals.items()
         }
-        if self.server.may_sleep and step.action == "shows":
+        if self.server.foreign and step.action == "shows":
             mismatch.aftermath = self._aftermath(step.terminal)
         return mismatch
 

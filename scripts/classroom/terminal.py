@@ -214,8 +214,8 @@ class Terminal:
 class Server:
     """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
 
-    # A stage that is at rest has nothing more to say. Other servers may go on by themselves.
-    may_sleep = False
+    foreign = False  # somebody else's: it may differ from a stage in what the course does not teach
+    may_sleep = False  # a stage that is at rest has nothing more to say; others may go on later
     patience = PATIENCE  # seconds to wait for an answer
 
     def __init__(self, words, watched=False):

@@ -220,7 +220,8 @@ FLAWS = [
         "v0.3",
         "            client.settimeout(self.timeout)\n",
         "            client.settimeout(self.timeout)\n"
-        "            while threading.active_count() > 4:\n                pass\n",
+        "            while threading.active_count() > 4:\n"
+        "                threading.Event().wait(0.05)\n",
         "eight clients are served at once, each with its own answers",
         "however many there are",
     ),

@@ -43,6 +43,7 @@ ADDRESSES = {"127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"}  # at which 127.0
 class Candidate(Server):
     """A server process that need not say where it listens: it is told, and watched."""
 
+    foreign = True
     may_sleep = True
     patience = 2
 
