@@ -98,9 +98,18 @@ def fake(path, name, script):
     program.chmod(0o755)
 
 
-def setup(bare):
+def setup(bare, **environment):
     project, path = bare
-    return command("/bin/sh", "scripts/setup", cwd=project, env={"PATH": str(path)})
+    return command("/bin/sh", "scripts/setup", cwd=project, env={"PATH": str(path)} | environment)
+
+
+def has_all(bare):
+    """Give the project a .venv in which setup finds nothing to do."""
+    project, path = bare
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    shutil.copy(ROOT / "requirements.txt", project / ".venv")
+    fake(path, "nc", "")
 
 
 def test_setup_without_python(bare):
@@ -153,11 +162,18 @@ def test_setup_where_venv_is_a_link(bare, target):
     assert (project / "of-another-clone" / "file").exists()
 
 
+def test_setup_with_another_python_than_before(bare):
+    has_all(bare)
+    assert setup(bare, PYTHON=sys.executable).stderr == ""
+    fake(bare[1], "other", '[ "$1" != -m ]')  # one that cannot make .venv
+    assert "could not make .venv" in setup(bare, PYTHON="other").stderr
+    assert "there is no no-such-python" in setup(bare, PYTHON="no-such-python").stderr
+
+
 def test_setup_installs_nc_or_says_that_it_cannot(bare):
     project, path = bare
-    (project / ".venv" / "bin").mkdir(parents=True)
-    (project / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    shutil.copy(ROOT / "requirements.txt", project / ".venv")
+    has_all(bare)
+    (path / "nc").unlink()
     done = setup(bare)
     assert done.returncode == 0
     assert done.stderr == (
