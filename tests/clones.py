@@ -2,10 +2,12 @@
 
 import contextlib
 import shutil
+import signal
 import stat
 import subprocess
 
 import pytest
+from classroom import interrupts
 from classroom.course import ROOT
 
 
@@ -48,6 +50,16 @@ def copy(folder):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)  # ours may be read-only
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
+
+
+@pytest.fixture
+def signals():
+    """Let signals end what a test starts, also where the suite runs under nohup or as a job."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in interrupts.SIGNALS}
+    interrupts.install()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -373,6 +373,7 @@ def test_a_class_with_all(stage, tmp_path):
 
 
 @one_stage
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("option", ["--all", "--each"])
 def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
     code = "import time\ntime.sleep(100)"
@@ -388,6 +389,7 @@ def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
 
 
 @one_stage
+@pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_is_done_is_told_at_the_end(stage, tmp_path, number):
     hand_in(tmp_path, "quick", "")

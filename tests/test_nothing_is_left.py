@@ -18,6 +18,7 @@ from classroom.terminal import wait_until
 from clones import command
 
 NAME = stages()[-1].name
+pytestmark = pytest.mark.usefixtures("signals")
 # A server that neither a signal nor the end of its terminal ends, with a child in the background.
 STUBBORN = """
 import os, signal, socket

@@ -160,6 +160,7 @@ print(shown.decode(), end="", flush=True)
 """
 
 
+@pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells whether nc is at rest")
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
