@@ -460,14 +460,22 @@ def test_next_client_after_reset(play, answer, connect):
     play(f"A> hello\nA< {answer('hello')}")
 
 
-@behaviour("its log tells who has come, who has left, and why", ours=True)
-def test_log(connect, server):
-    for way_to_leave, reason in (("close", "closed by the client"), ("reset", r".*[Rr]eset.*")):
-        client = connect()
-        assert wait_until(lambda client=client: f":{client.port} connected\n" in server.log())
-        getattr(client, way_to_leave)()
-        left = rf"^\S.*: 127\.0\.0\.1:{client.port} left: {reason}$"
-        assert wait_until(lambda left=left: re.search(left, server.log(), re.MULTILINE))
+@behaviour("its log says which stage it is, whom it accepted, and who broke off", ours=True)
+def test_log(stage, connect, server):
+    assert server.log().startswith(f"MainThread: {stage.name}: {stage.summary}")
+    client = connect()
+    assert wait_until(lambda: f": 127.0.0.1:{client.port} accepted\n" in server.log())
+    client.reset()
+    left = rf": 127\.0\.0\.1:{client.port} left: .*[Rr]eset.*\n"
+    assert wait_until(lambda: re.search(left, server.log()))
+
+
+@behaviour("its log says who has left", since="v0.2", ours=True)
+def test_log_of_those_who_left(connect, server):
+    client = connect()
+    client.socket.shutdown(socket.SHUT_WR)
+    client.expect(b"")
+    assert f": 127.0.0.1:{client.port} left\n" in server.log()
 
 
 @behaviour("a client that has said all it wants still gets its answer", ours=True)
@@ -696,7 +704,7 @@ def test_ctrl_c(server, connect, answer):
     assert wait_until(lambda: not server.alive(), 1)
     assert server.child.signalstatus == signal.SIGINT
     assert "Traceback" not in server.log()
-    assert server.log().count("\n") <= log.count("\n") + 3  # "connected" may still come
+    assert server.log().count("\n") <= log.count("\n") + 3  # "accepted" may still come
 
 
 @behaviour("its port is free again as soon as it has ended", ours=True)

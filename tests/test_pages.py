@@ -121,6 +121,13 @@ def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
             hold_to(block.content.splitlines(), changes, block.place)
 
 
+def test_all_stages_have_the_same_main():
+    """It is no part of a lesson, so nobody has to read it twice."""
+    mains = {stage.server.read_text().partition("\ndef main():")[2] for stage in stages()}
+    assert len(mains) == 1
+    assert "server.listen()" in mains.pop()
+
+
 def test_only_lessons_have_diffs_and_quotations():
     for page in set(PAGES) - {stage.lesson for stage in stages()}:
         assert not blocks(page, "diff", "python")

@@ -115,7 +115,7 @@ def test_a_watched_server_is_the_server(stage, tmp_path):
         server.child.sendintr()
         assert wait_until(lambda: not server.alive())
         assert server.child.signalstatus == 2
-        assert server.log().count("\n") == 1
+        assert server.log().count("\n") == 2
 
 
 @pytest.mark.skipif(not kernel.LINUX, reason="only Linux counts how often a thread was woken up")

@@ -69,7 +69,7 @@ class Watch:
         call = match[1] if match else ""
         client = None
         if call in {"recv", "sendall"}:
-            served = re.findall(rf"^{re.escape(name)}: \S+:(\d+) connected$", log, re.MULTILINE)
+            served = re.findall(rf"^{re.escape(name)}: \S+:(\d+) accepted$", log, re.MULTILINE)
             client = int(served[-1]) if served else None
         return Standing(name.partition(" ")[0], line, call, client)
 

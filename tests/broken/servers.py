@@ -19,7 +19,7 @@ class Flaw(NamedTuple):
 
 
 SEND = "                client.sendall(data)\n"
-GONE = '                    raise ConnectionError("closed by the client")\n'
+LOOP = "            while data := client.recv(1024):\n"
 THREAD = "threading.Thread(target=self.handle_client_request, args=(client, address)).start()"
 LEFT = "            client.close()\n"
 REPLY = 'client.sendall(self.reply_to(data).encode() + b"\\r\\n")'
@@ -84,8 +84,8 @@ FLAWS = [
     Flaw(
         "says_who_it_is",
         "v0.3",
-        "            while True:\n                data",
-        '            client.sendall(b"echo\\n")\n            while True:\n                data',
+        LOOP,
+        '            client.sendall(b"echo\\n")\n' + LOOP,
         FIRST,
         "A should have been answered 'hello', but A shows 'echo",
     ),
@@ -124,8 +124,8 @@ FLAWS = [
     Flaw(
         "ends_at_an_empty_line",
         "v0.3",
-        "if not data:",
-        "if not data.strip():",
+        LOOP,
+        "            while (data := client.recv(1024)).strip():\n",
         "an empty line is echoed",
         "A line end alone is a message",
     ),
@@ -207,11 +207,8 @@ FLAWS = [
     Flaw(
         "answers_the_wrong_client",
         "v0.3",
-        "            while True:\n                data = client.recv(1024)\n"
-        "                if not data:\n" + GONE + SEND,
-        "            self.latest = client\n"
-        "            while data := client.recv(1024):\n                self.latest.sendall(data)\n"
-        "            raise ConnectionError('gone')\n",
+        LOOP + SEND,
+        "            self.latest = client\n" + LOOP + "                self.latest.sendall(data)\n",
         "a client is served while another one chats",
         "A should have been answered 'three', but A shows nothing",
     ),
@@ -228,37 +225,36 @@ FLAWS = [
     Flaw(
         "ends_with_its_first_client",
         "v0.3",
-        GONE,
-        "                    import os; os._exit(1)\n",
+        'logging.info("%s:%d left", *address)',
+        "import os; os._exit(1)",
         "a client that leaves makes room for the next one",
         "Your server ended with status 1 in the middle",
     ),
     Flaw(
         "ends_at_a_reset",
         "v0.3",
-        "        except OSError as error:\n",
+        "        except OSError as error:",
         "        except ConnectionResetError:\n            import os; os._exit(3)\n"
-        "        except OSError as error:\n",
+        "        except OSError as error:",
         "a client that breaks off with a reset makes room for the next one",
         "Your server ended with status 3 in the middle",
     ),
     Flaw(
         "never_ends_its_loop",  # the accident of the article
         "v0.3",
-        "        try:\n            while True:\n                data = client.recv(1024)\n"
-        "                if not data:\n" + GONE + SEND,
-        "        while True:\n            try:\n                data = client.recv(1024)\n"
-        "                client.sendall(data) if data else client.close()\n"
-        "            except:\n                client.close()\n"
-        "        try:\n            pass\n",
+        LOOP + SEND,
+        "            while True:\n                try:\n"
+        "                    data = client.recv(1024)\n"
+        "                    client.sendall(data) if data else client.close()\n"
+        "                except:\n                    client.close()\n",
         NOTHING_LEFT,
         "it does not come to rest",
     ),
     Flaw(
         "spins_when_its_client_has_gone",
         "v0.3",
-        "                if not data:\n" + GONE,
-        "",
+        LOOP,
+        "            while True:\n                data = client.recv(1024)\n",
         NOTHING_LEFT,
         "it does not come to rest",
     ),
@@ -366,11 +362,10 @@ FLAWS = [
     Flaw(
         "shares_nothing",
         "v0.6",
-        "            while True:\n                data",
+        LOOP,
         "            self = __import__('copy').deepcopy(self.__class__.__new__(self.__class__))\n"
         "            self.todo_list = {'task_01': 'see someone', 'task_02': 'read book',\n"
-        "                'task_03': 'play basketball'}\n"
-        "            while True:\n                data",
+        "                'task_03': 'play basketball'}\n" + LOOP,
         POST,
         "is there one dict for all",
     ),

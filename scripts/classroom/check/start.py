@@ -17,7 +17,7 @@ def write_new(stage, folder):
     number = here.index(stage)
     if number == 0:
         start = re.sub(
-            r"(connected\", \*address\)\n).*?(?=\n\ndef main)",
+            r"(accepted\", \*address\)\n).*?(?=\n\ndef main)",
             r"\1            # Your code starts here.\n",
             here[0].server.read_text(encoding="utf-8"),
             flags=re.DOTALL,
