@@ -5,7 +5,7 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
-import fcntl
+import os
 import shlex
 import sys
 import time
@@ -75,6 +75,12 @@ def load_hypothesis_profile():
     settings.load_profile("repeatable")
 
 
+@pytest.hookimpl(optionalhook=True)  # scripts/check does not load xdist
+def pytest_xdist_auto_num_workers():
+    """Run one test more than there are cores: many of them wait for a server."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_unconfigure(config):
     """End what the checks have left that were killed, in this run or in one before."""
     if not hasattr(config, "workerinput"):
@@ -128,11 +134,8 @@ def pytest_collection_modifyitems(config, items):
     ]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
-    # First those for which all others stop, and then the long ones, or one process would be alone
-    # with them at the end.
-    items.sort(
-        key=lambda item: (not item.get_closest_marker("alone"), item.path.stem != "test_check")
-    )
+    # The long ones first, or one process would be alone with them at the end.
+    items.sort(key=lambda item: item.path.stem != "test_check")
 
 
 def shows(mark, stage_name):
@@ -143,21 +146,6 @@ def shows(mark, stage_name):
 def is_demanded(mark, config):
     """Say whether a server that somebody else wrote must show the behaviour."""
     return not config.server or not (mark.kwargs.get("flaw") or mark.kwargs.get("ours"))
-
-
-@pytest.fixture(autouse=True)
-def turn(request, tmp_path_factory):
-    """Let a test with the mark `alone` run while no other process of this run runs one."""
-    if not hasattr(request.config, "workerinput"):  # there is one process
-        yield
-        return
-    folder = tmp_path_factory.getbasetemp().parent  # which all processes share
-    kind = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
-    with (folder / "gate").open("w") as gate, (folder / "room").open("w") as room:
-        fcntl.flock(gate, fcntl.LOCK_EX)  # or those who share the room would never let one in alone
-        fcntl.flock(room, kind)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        yield
 
 
 @pytest.fixture
