@@ -13,7 +13,7 @@ import time
 import pytest
 from classroom import interrupts, shared
 from classroom.check.candidate import Candidate, sweep
-from classroom.course import ROOT, stages
+from classroom.course import ROOT, number_of, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
 from classroom.terminal import Server, find_nc
@@ -38,6 +38,8 @@ def pytest_configure(config):
     interrupts.install()  # so that what the tests have started ends with them
     try:
         here = {stage.name: stage for stage in stages()}
+        for stage in here.values():
+            stage.sessions()
     except SessionError as problem:
         raise pytest.UsageError(str(problem)) from None
     wanted = config.getoption("stage") or list(here)
@@ -139,8 +141,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def shows(mark, stage_name):
-    """Say whether the stage must show the behaviour. The names sort as they should: v0.1 … v0.6."""
-    return mark.kwargs.get("since", "") <= stage_name <= mark.kwargs.get("until", "v1")
+    """Say whether the stage must show the behaviour."""
+    since, until = mark.kwargs.get("since", "v0.1"), mark.kwargs.get("until", stage_name)
+    return number_of(since) <= number_of(stage_name) <= number_of(until)
 
 
 def is_demanded(mark, config):
@@ -227,9 +230,9 @@ def answer(stage):
     """What the stage answers to a message that is no request: to "hello", say."""
 
     def answer(message):
-        if stage.name < "v0.4":
+        if stage.number < (0, 4):
             return message
-        if stage.name < "v0.5":
+        if stage.number < (0, 5):
             return (
                 "{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'play basketball'}"
             )

@@ -6,8 +6,8 @@ import shutil
 import sys
 
 import pytest
-from classroom.course import ROOT, stages
-from clones import command
+from classroom.course import ROOT, SERVER, stages
+from clones import command, commit, run
 
 COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
@@ -205,3 +205,57 @@ def test_unknown_stage():
     assert done.returncode == 4
     assert f"no stage v9.9 here; there is {', '.join(NAMES)}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# The stages
+
+
+def test_stages_come_by_their_numbers(repository):
+    """v0.10 is above v0.9, in the list of stages and in the tags."""
+    for name in ("v0.10", "v1.0"):
+        folder = shutil.copytree(repository / "stages" / "v0.6", repository / "stages" / name)
+        for file in (SERVER, "README.md"):
+            text = (folder / file).read_text(encoding="utf-8")
+            (folder / file).write_text(text.replace("v0.6: ", f"{name}: ", 1), encoding="utf-8")
+    commit(repository)
+    names = ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5", "v0.6", "v0.10", "v1.0"]
+    assert (
+        f"there is {', '.join(names)}" in command("./scripts/demo", "v9.9", cwd=repository).stderr
+    )
+    titles = run(repository, "git", "log", "--reverse", "--format=%s", "v1.0").splitlines()
+    assert [title.partition(":")[0] for title in titles] == names
+    done = command(
+        "./scripts/test",
+        "--stage",
+        "v0.10",
+        "-n0",
+        "-k",
+        "test_every_message or test_get_unknown or test_post",
+        cwd=repository,
+    )
+    assert "3 passed" in done.stdout
+
+
+def test_a_server_at_the_top_is_no_tag(project):
+    shutil.copy(project / "stages" / "v0.1" / SERVER, project)
+    assert f"there is {', '.join(NAMES)}" in command("./scripts/demo", "v9.9", cwd=project).stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("# v0.1: ", "# The first stage: ", ":1: expected a heading like '# v0.2: title'"),
+        ("A> hello\n", "A sneezes\n", ": cannot read 'A sneezes'; a line is A> text"),
+    ],
+)
+@pytest.mark.parametrize("words", ["demo v0.1", "check v0.1 x.py", "draw", "test -n0"])
+def test_a_malformed_lesson_is_told_in_one_line(project, words, old, new, problem):
+    lesson = project / "stages" / "v0.1" / "README.md"
+    text = lesson.read_text(encoding="utf-8")
+    lesson.write_text(text.replace(old, new, 1), encoding="utf-8")
+    (project / "x.py").write_text("")
+    name, *options = words.split()
+    done = command(f"./scripts/{name}", *options, cwd=project)
+    assert done.returncode
+    assert problem in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr + done.stdout

@@ -115,4 +115,4 @@ def test_a_terminal_without_utf8(monkeypatch):
     assert "? waits" in done.stdout or "waits" not in done.stdout
     done = command("./scripts/check", LAST.name, str(LAST.server))
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"? {'GET' if LAST.name > 'v0.4' else 'the'}" in done.stdout
+    assert f"? {'GET' if LAST.number > (0, 4) else 'the'}" in done.stdout

@@ -14,7 +14,7 @@ import socket
 import sys
 
 import pytest
-from classroom.course import stages
+from classroom.course import number_of, stages
 from classroom.terminal import Server
 from client import shortened
 from hypothesis import Phase, given, settings
@@ -24,11 +24,11 @@ TASKS = {"task_01": "see someone", "task_02": "read book", "task_03": "play bask
 ERROR = b"error: ...\r\n"  # "..." stands for the words, which the protocol leaves free
 
 
-def model(stage_name, tasks, message):
-    """Return the right response to a message. A POST also changes the dict `tasks`."""
-    if stage_name <= "v0.3":
+def model(stage_number, tasks, message):
+    """Return a stage's right response to a message. A POST also changes `tasks`."""
+    if stage_number <= (0, 3):
         return message
-    if stage_name == "v0.4":
+    if stage_number == (0, 4):
         return str(tasks).encode()
     try:
         text = message.decode()
@@ -39,7 +39,7 @@ def model(stage_name, tasks, message):
         if not (match := re.fullmatch("[^/]*/([^/]*)/[^/]*", text)):
             return ERROR
         response = tasks.get(match[1], "no key match")
-    elif "POST" in text and stage_name >= "v0.6":
+    elif "POST" in text and stage_number >= (0, 6):
         if not (match := re.fullmatch("[^/]*/([^/=]*)=([^/=]*)/[^/]*", text)):
             return ERROR
         tasks[match[1]] = match[2]
@@ -73,11 +73,11 @@ MESSAGES = st.lists(MESSAGE.filter(len), min_size=1, max_size=10)
 RESET = [b"POST/task_01=see someone/", b"POST/=/"]  # for the two ids without "#"
 
 
-def talk(stage_name, port, tasks, messages):
+def talk(stage_number, port, tasks, messages):
     """Send the messages over one connection, and compare each response with the model's."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         for message in messages:
-            expected = model(stage_name, tasks, message)
+            expected = model(stage_number, tasks, message)
             client.sendall(message)
             received = b""
             # Stop at the first wrong byte: no more bytes may come, and recv() would wait for them.
@@ -90,10 +90,10 @@ def talk(stage_name, port, tasks, messages):
             assert received == expected, f"wrong response to {shortened(message)}"
         client.shutdown(socket.SHUT_WR)
         # v0.1 does not read again, so it does not notice this, and leaves the connection open.
-        assert stage_name == "v0.1" or client.recv(4096) == b"", "more than one response"
+        assert stage_number == (0, 1) or client.recv(4096) == b"", "more than one response"
 
 
-def check(stage_name, port, **options):
+def check(stage_number, port, **options):
     """Send lists of messages to the server at `port`; `options` are settings of hypothesis."""
     numbers = itertools.count(1)
 
@@ -103,19 +103,19 @@ def check(stage_name, port, **options):
         number = b"%d" % next(numbers)
         messages = [message.replace(b"#", number)[:1024] for message in messages]
         tasks = dict(TASKS)
-        if stage_name == "v0.1":  # which responds to the first message of a client only
+        if stage_number == (0, 1):  # which responds to the first message of a client only
             for message in messages:
-                talk(stage_name, port, tasks, [message])
+                talk(stage_number, port, tasks, [message])
         else:
-            talk(stage_name, port, tasks, [*RESET, *messages])
+            talk(stage_number, port, tasks, [*RESET, *messages])
             # A second client must see the same tasks.
-            talk(stage_name, port, tasks, [f"GET/{task_id}/".encode() for task_id in tasks])
+            talk(stage_number, port, tasks, [f"GET/{task_id}/".encode() for task_id in tasks])
 
     every_response_is_right()
 
 
 def test_every_response_is_right(stage, server):
-    check(stage.name, server.port)
+    check(stage.number, server.port)
 
 
 # Bugs that no test in test_behaviours.py finds: the stage, a part of its code, the wrong code.
@@ -140,4 +140,4 @@ def test_bug_is_found(stage_name, old, new, tmp_path):
     server = Server([sys.executable, str(wrong_server), "--port", "0"])
     with contextlib.closing(server), pytest.raises(AssertionError, match=r"^wrong response to "):
         # Only draw: one wrong response is enough, and the shortest list is not needed.
-        check(stage_name, server.port, phases=[Phase.generate])
+        check(number_of(stage_name), server.port, phases=[Phase.generate])

@@ -31,6 +31,11 @@ class Stage:
         return self._heading()[0]
 
     @property
+    def number(self):
+        """Its place among the others; see number_of."""
+        return number_of(self.name)
+
+    @property
     def title(self):
         """What the lesson's first line says after the name."""
         return self._heading()[1]
@@ -47,14 +52,23 @@ class Stage:
 
     def _heading(self):
         first_line = self.lesson.read_text(encoding="utf-8").partition("\n")[0]
-        match = re.fullmatch(r"# (v0\.\d+): (.+)", first_line)
+        match = re.fullmatch(r"# (v\d+\.\d+): (.+)", first_line)
         if not match:
             raise SessionError(f"{self.lesson}:1: expected a heading like '# v0.2: title'")
         return match.groups()
 
 
+def number_of(name):
+    """Return the numbers in a stage's name, to be compared: (0, 10) of "v0.10", above (0, 9)."""
+    return tuple(map(int, re.findall(r"\d+", name)))
+
+
 def stages():
-    """Return the stages that are here, in order: all six, or the one of a checked-out tag."""
-    if (ROOT / SERVER).exists():
+    """Return the stages that are here, in order: all of them, or the one of a checked-out tag.
+
+    Raises SessionError for a lesson that does not begin with its stage's name.
+    """
+    if not (ROOT / "stages").exists():  # at a tag
         return [Stage(ROOT)]
-    return [Stage(path.parent) for path in sorted(ROOT.glob(f"stages/*/{SERVER}"))]
+    here = [Stage(path.parent) for path in ROOT.glob(f"stages/*/{SERVER}")]
+    return sorted(here, key=lambda stage: stage.number)

@@ -80,6 +80,7 @@ def main():
     options = parse_arguments()
     if options.new:
         return start.write_new(options.stage, options.new)
+    options.stage.sessions()  # raises SessionError for a malformed lesson
     candidate.sweep()
     if options.each:
         return whole_class.check_each(options.stage, options.command, options.all, options.json)
