@@ -93,8 +93,8 @@ class Demo(App):
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
 
-    def __init__(self, options, driver_class=None):
-        super().__init__(driver_class=driver_class)
+    def __init__(self, options):
+        super().__init__()
         self.problem = None  # the exception that ended the show, if one did
         self.picture = ""  # of the last scene, as an SVG
         self.scene = None

@@ -1,7 +1,6 @@
 """The demo: plays the sessions of the lessons, on a screen of panels or as columns of text."""
 
 import argparse
-import contextlib
 import shlex
 import signal
 import sys
@@ -65,7 +64,6 @@ def parse_arguments():
     parser.add_argument("--plain", action="store_true", help="columns of text, as into a pipe")
     parser.add_argument("--until", metavar="LINE", help="end after this line of a session")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the last moment at the end")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write an asciinema cast of it")
     parser.add_argument("--nc", type=shlex.split, help="the command that starts nc")
     options = parser.parse_args()
     here = {stage.name: stage for stage in stages()}
@@ -76,8 +74,8 @@ def parse_arguments():
     if options.until is not None and options.until not in lines:
         parser.error(f"argument --until: no session has the line {options.until!r}")
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.plain
-    if (options.live or options.record) and not on_terminal:
-        parser.error("--live and --record need a terminal")
+    if options.live and not on_terminal:
+        parser.error("--live needs a terminal")
     # Without a terminal a picture can be drawn all the same, of a screen that nobody sees.
     options.unattended = bool(options.svg) and not on_terminal
     options.fast = options.fast or options.unattended
@@ -92,16 +90,11 @@ def show_on_screen(options):
     for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
-    from classroom.record import recording_driver  # noqa: PLC0415
 
-    with contextlib.ExitStack() as stack:
-        driver_class = None
-        if options.record:
-            driver_class = recording_driver(stack.enter_context(options.record.open("w")))
-        if options.svg:
-            options.svg.touch()  # or one would learn at the end that it cannot be written
-        app = Demo(options, driver_class)
-        app.run(headless=options.unattended, size=SIZE if options.unattended else None)
+    if options.svg:
+        options.svg.touch()  # or one would learn at the end that it cannot be written
+    app = Demo(options)
+    app.run(headless=options.unattended, size=SIZE if options.unattended else None)
     if app.problem:
         raise app.problem
     if options.svg and app.picture:
