@@ -6,6 +6,7 @@ import resource
 import selectors
 import socket
 import sys
+import time
 
 import psutil
 import pytest
@@ -75,12 +76,21 @@ def test_a_crowd_is_answered_at_once(server, crowd):
 
 
 def cost(process, client):
-    """Return the processor time in seconds that 2,000 answers cost the server."""
-    before = sum(process.cpu_times()[:2])
-    for _ in range(2000):
-        client.send(b"hello\n")
-        client.recv(1024)
-    return sum(process.cpu_times()[:2]) - before
+    """Return the least processor time in seconds that 100 answers cost the server, of 20 tries."""
+
+    def used():
+        if kernel.LINUX:  # psutil counts in hundredths of a second here
+            return time.clock_gettime((~process.pid << 3) | 2)  # as clock_getcpuclockid() makes it
+        return sum(process.cpu_times()[:2])
+
+    costs = []
+    for _ in range(20):
+        before = used()
+        for _ in range(100):
+            client.send(b"hello\n")
+            client.recv(1024)
+        costs.append(used() - before)
+    return min(costs)
 
 
 @pytest.mark.stages(since="v0.3")
@@ -96,8 +106,10 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
     last = socket.create_connection(("127.0.0.1", server.port))
     crowd.append(last)
     assert wait_until(lambda: process.num_threads() == IDLERS + 3)
-    # Twice is more than noise, and far less than any work for each idle client.
-    assert cost(process, last) < 2 * before + 0.05
+    server.wait_for_rest()  # each thread has told of its client
+    # Between two cores an answer costs up to five times as much as on one. Any work for each idle
+    # client costs more: 50 times, if all that is done is to ask whether its thread is alive.
+    assert cost(process, last) < 10 * before
     for client in crowd[1:]:
         client.close()
     assert wait_until(lambda: process.num_threads() == 2 and process.num_fds() == files)
