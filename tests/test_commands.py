@@ -182,8 +182,16 @@ def test_setup_installs_nc_or_says_that_it_cannot(bare):
     assert setup(bare).stderr == "", "it said so again"
 
     (project / ".venv" / "nc-was-tried").unlink()
-    fake(path, "id", "echo 0")
+    fake(path, "id", "echo 1000")
     fake(path, "apt-get", "exit 1")
+    assert re.fullmatch(
+        r"setup: there is no nc; scripts/nc\.py serves instead\. "
+        r"To install one: sudo sh -c '\S+/apt-get update .* install .*'\n",
+        setup(bare).stderr,
+    )
+
+    (project / ".venv" / "nc-was-tried").unlink()
+    fake(path, "id", "echo 0")
     done = setup(bare)
     assert done.returncode == 0
     assert "apt-get install" in done.stderr
