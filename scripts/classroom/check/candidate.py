@@ -46,6 +46,7 @@ class Candidate(Server):
     foreign = True
     may_sleep = True
     patience = 2
+    _processes = None  # see _processes_of_the_user
 
     def __init__(self, words):
         """Start the command `words`; see `command` for how it learns its port. Raises Breakdown."""
@@ -59,15 +60,16 @@ class Candidate(Server):
     def _start(self):
         environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
         environment.pop("PYTHONPATH", None)
-        allowed = None if self._group or not os.getuid() else PROCESSES + _threads_of_the_user()
+        if not self._group and os.getuid():  # root has no limit but that of a group
+            self._processes = _processes_of_the_user()
 
         def limit():
             for what, most in LIMITS.items():
                 resource.setrlimit(what, (most, most))
             if self._group:
                 self._group.enter()
-            elif allowed:
-                resource.setrlimit(resource.RLIMIT_NPROC, (allowed, allowed))
+            elif self._processes:
+                resource.setrlimit(resource.RLIMIT_NPROC, self._processes)
 
         return spawn(self.words, self._log, prepare=limit, env=environment)
 
@@ -80,6 +82,7 @@ class Candidate(Server):
         while time.monotonic() < deadline and self.alive() and not self._forks_without_end():
             there = kernel.listeners(kernel.family(self.child.pid))
             if any(port == self.number and address in ADDRESSES for address, port in there):
+                self._allow_more()
                 return self.number
             if there:
                 elsewhere = elsewhere or time.monotonic()
@@ -106,11 +109,19 @@ class Candidate(Server):
                 "command"
             )
         if self._forks_without_end():
-            return f"your server started {PROCESSES} processes or threads before it listened"
+            return "your server started too many processes or threads before it listened"
         return f"your server does not listen within {START} seconds"
 
     def _forks_without_end(self):
-        return self._group and self._group.is_full()
+        if self._group:
+            return self._group.is_full()
+        return len(kernel.family(self.child.pid)) > PROCESSES // 2  # others count, too
+
+    def _allow_more(self):
+        if self._processes and hasattr(resource, "prlimit"):  # Linux has it
+            most = self._processes[1]
+            with contextlib.suppress(OSError):  # it has just ended
+                resource.prlimit(self.child.pid, resource.RLIMIT_NPROC, (most, most))
 
     def how_it_ended(self):
         if os.fstat(self._log.fileno()).st_size >= LIMITS[resource.RLIMIT_FSIZE]:
@@ -261,12 +272,20 @@ def _signal(pids, number):
             os.kill(pid, number)
 
 
-def _threads_of_the_user():
-    return sum(
+def _processes_of_the_user():
+    """Return how many processes and threads this user may run: until the server listens, and then.
+
+    It counts whatever the user runs, the other servers of a class among it. So a fork bomb stops at
+    the lower number, and a server that listens has room beside it up to the higher one.
+    """
+    others = sum(
         process.info["num_threads"] or 0
         for process in psutil.process_iter(["uids", "num_threads"])
         if process.info["uids"] and process.info["uids"].real == os.getuid()
     )
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    most = others + 10 * PROCESSES if hard == resource.RLIM_INFINITY else hard
+    return min(others + PROCESSES, most), most
 
 
 def _environment(pid):
