@@ -142,6 +142,15 @@ def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, 
     assert not group.exists()
 
 
+def test_a_server_whose_ports_are_locked_elsewhere_is_left_alone():
+    """In a chroot, the shared folder of another check may have the same path."""
+    environment = os.environ | {candidate.MARK: f"{shared.folder()}:10000:x"}
+    with subprocess.Popen(["sleep", "100"], env=environment) as elsewhere:
+        candidate.sweep()
+        assert elsewhere.poll() is None
+        elsewhere.kill()
+
+
 @pytest.mark.parametrize(
     ("number", "seconds", "problem"),
     [

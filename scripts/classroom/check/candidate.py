@@ -51,7 +51,7 @@ class Candidate(Server):
     def __init__(self, words):
         """Start the command `words`; see `command` for how it learns its port. Raises Breakdown."""
         self.number = next(_ports())
-        self.mark = f"{shared.folder()}:{self.number}:{uuid.uuid4().hex}"
+        self.mark = f"{_whose()}:{self.number}:{uuid.uuid4().hex}"
         with interrupts.held:
             self._group = ControlGroup.make()
             _open.add(self)
@@ -244,7 +244,7 @@ def sweep():
 
 def _orphans():
     """Yield the processes whose mark names a port that no living process has locked."""
-    begin = f"{MARK}={shared.folder()}:"
+    begin = f"{MARK}={_whose()}:"
     for pid in psutil.pids():
         for variable in _environment(pid).split("\0"):
             if variable.startswith(begin):
@@ -286,6 +286,15 @@ def _processes_of_the_user():
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     most = others + 10 * PROCESSES if hard == resource.RLIM_INFINITY else hard
     return min(others + PROCESSES, most), most
+
+
+def _whose():
+    """Return what tells our marks from those of others whose ports are locked in another file.
+
+    Not by its path: in a chroot, another file has the same.
+    """
+    folder = shared.folder().stat()
+    return f"{folder.st_dev}-{folder.st_ino}"
 
 
 def _environment(pid):
