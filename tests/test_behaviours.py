@@ -35,7 +35,7 @@ WHOLE_LIST = b"{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'pl
 @behaviour(
     "the first message is echoed",
     until="v0.3",
-    hint="What recv() returns goes back with sendall(), as it is and once.",
+    hint="Send what recv() returns back with sendall(), unchanged and once.",
 )
 def test_first_message(play):
     play("""
@@ -45,10 +45,10 @@ def test_first_message(play):
 
 
 @behaviour(
-    "a second message waits in the kernel, never to be read",
+    "a second message stays unread in the kernel",
     until="v0.1",
-    hint="After its answer v0.1 goes back to accept(), and keeps the connection open. Look "
-    "at: what comes after sendall()?",
+    hint="After its answer, v0.1 calls accept() again and leaves the connection open. Look at "
+    "what comes after sendall().",
 )
 def test_second_message_waits(play):
     play("""
@@ -60,8 +60,12 @@ def test_second_message_waits(play):
     """)
 
 
-@behaviour("an answered client is let go when the next one connects", until="v0.1", flaw=True)
-def test_let_go(connect):
+@behaviour(
+    "the connection of an answered client is closed when the next one connects",
+    until="v0.1",
+    flaw=True,
+)
+def test_answered_client_is_closed(connect):
     first, second = connect(), connect()
     for client in (first, second):
         client.send(b"hello\n")
@@ -73,8 +77,8 @@ def test_let_go(connect):
     "every message is echoed",
     since="v0.2",
     until="v0.3",
-    hint="The server must read again after it has answered. Look at: which loop is recv() "
-    "in, and what ends it?",
+    hint="The server must call recv() again after it has answered. Look at the loop around "
+    "recv(), and at what ends it.",
 )
 def test_every_message(play):
     play("""
@@ -90,8 +94,8 @@ def test_every_message(play):
 @behaviour(
     "an empty line is echoed",
     until="v0.3",
-    hint="A line end alone is a message of one byte. Only an empty answer of recv() means "
-    "that the client has gone.",
+    hint='A line end alone is a message of one byte. Only b"" from recv() means that the '
+    "client has disconnected.",
 )
 def test_empty_line(play):
     play("""
@@ -103,7 +107,7 @@ def test_empty_line(play):
 @behaviour(
     "text in any script is echoed",
     until="v0.3",
-    hint="Send back the bytes that came; there is no need to know what they mean.",
+    hint="Send back the bytes that you received; you do not need to know what they mean.",
 )
 def test_any_script(play):
     play("""
@@ -113,9 +117,10 @@ def test_any_script(play):
 
 
 @behaviour(
-    "bytes that are no UTF-8 are echoed as they are",
+    "bytes that are not valid UTF-8 are echoed unchanged",
     until="v0.3",
-    hint="Send back the bytes that came. An echo needs no decode(), and a byte 0 is not its end.",
+    hint="Send back the bytes that you received. An echo needs no decode(), and a zero byte "
+    "does not end a message.",
 )
 def test_echo_of_bytes(connect):
     client = connect()
@@ -126,7 +131,8 @@ def test_echo_of_bytes(connect):
 @behaviour(
     "1,024 bytes are echoed",
     until="v0.3",
-    hint="recv(1024) may return 1,024 bytes. Look at: how much do you read, and is all of it sent?",
+    hint="recv(1024) may return 1,024 bytes. Look at how much you read, and whether you send "
+    "all of it.",
 )
 def test_1024_bytes(connect):
     client = connect()
@@ -147,8 +153,9 @@ def test_cut_message(connect):
     "a message longer than one recv() is echoed whole",
     since="v0.2",
     until="v0.3",
-    hint="Long messages come in pieces. Each recv() returns one; answer each, without waiting for "
-    "a line end, with sendall(), which goes on until all is sent.",
+    hint="Long messages arrive in pieces, and each recv() returns one. Send each piece back at "
+    "once, without waiting for a line end. Use sendall(), because send() may send only a "
+    "part.",
 )
 def test_long_message(connect):
     client = connect()
@@ -164,7 +171,7 @@ def test_long_message(connect):
     "anything is answered with the whole list and no line end",
     since="v0.4",
     until="v0.4",
-    hint="Whatever comes, the answer is str() of the dict, as bytes, and nothing else.",
+    hint="Whatever the message is, answer with str() of the dict, as bytes, and nothing else.",
 )
 def test_whole_list(connect):
     client = connect()
@@ -176,8 +183,7 @@ def test_whole_list(connect):
 @behaviour(
     "GET gives a task's text",
     since="v0.5",
-    hint="GET/task_01/status has three parts with / between them; the one in the middle is "
-    "the key.",
+    hint="GET/task_01/status has three parts, separated by /. The middle one is the key.",
 )
 def test_get(play):
     play("""
@@ -191,7 +197,7 @@ def test_get(play):
 @behaviour(
     "an answer ends in CRLF",
     since="v0.5",
-    hint="The bytes 13 and 10 end each answer, \\r\\n in most languages.",
+    hint="Each answer ends with the bytes 13 and 10: \\r\\n in most languages.",
 )
 def test_crlf(connect):
     client = connect()
@@ -204,8 +210,8 @@ def test_crlf(connect):
 @behaviour(
     "a request may be 1,024 bytes long",
     since="v0.5",
-    hint="Read at least 1,024 bytes at a time, or a long request is cut. And the third part may "
-    "be anything: nobody looks at it.",
+    hint="Read at least 1,024 bytes at a time, or you cut a long request. The third part may "
+    "be anything: ignore it.",
 )
 def test_long_request(connect, server):
     client = connect()
@@ -216,10 +222,10 @@ def test_long_request(connect, server):
 
 
 @behaviour(
-    "GET of an unknown task says so",
+    "GET of an unknown task gets no key match",
     since="v0.5",
-    hint="A key that is not there is answered with: no key match. dict.get() has a second "
-    "argument. The key is taken as it stands, with its spaces and its capitals.",
+    hint="For a key that is not in the dict, answer: no key match. dict.get() takes a default "
+    "as its second argument. Do not change the key: spaces and capitals count.",
 )
 def test_get_unknown(play):
     play("""
@@ -235,10 +241,9 @@ def test_get_unknown(play):
 
 
 @behaviour(
-    "a message that is no request finds no data",
+    "a message that is not a request gets data no found",
     since="v0.5",
-    hint="What holds no GET (and from v0.6 on no POST), in capitals, is answered with: data no "
-    "found.",
+    hint="A message without GET in capitals (from v0.6 on, without POST too) gets: data no found.",
 )
 def test_no_request(play):
     play("""
@@ -252,12 +257,12 @@ def test_no_request(play):
 
 
 @behaviour(
-    "a GET of another shape gets one error line, and the connection goes on",
+    "a malformed GET gets one error line, and the connection stays open",
     since="v0.5",
-    hint="A request may have too few parts, or too many. Say so in a line that begins with "
-    "'error: ', and read on.",
+    hint="A request may have too few parts, or too many. Answer with a line that begins with "
+    "'error: ', and call recv() again.",
 )
-def test_get_of_another_shape(connect):
+def test_malformed_get(connect):
     client = connect()
     for message in (b"GET\n", b"GET/task_01\n", b"GET/task_01/status/x\n"):
         client.send(message)
@@ -267,12 +272,12 @@ def test_get_of_another_shape(connect):
 
 
 @behaviour(
-    "bytes that are no UTF-8 get one error line, and the connection goes on",
+    "bytes that are not valid UTF-8 get one error line, and the connection stays open",
     since="v0.5",
-    hint="decode() raises UnicodeDecodeError. Say so in a line that begins with 'error: ', "
-    "and read on.",
+    hint="decode() raises UnicodeDecodeError. Catch it, answer with a line that begins with "
+    "'error: ', and call recv() again.",
 )
-def test_no_utf8(connect):
+def test_not_utf8(connect):
     client = connect()
     for message in (b"GET/\xff\xfe/status\n", b"\xff\n"):
         client.send(message)
@@ -284,8 +289,9 @@ def test_no_utf8(connect):
 @behaviour(
     "POST stores a task, new or old, for every client",
     since="v0.6",
-    hint="POST/task_id=value/status stores the value, as it stands, where every client's GET "
-    "finds it. Look at: is there one dict for all, and is the key the right one?",
+    hint="POST/task_id=value/status stores the value unchanged, where every client's GET finds "
+    "it. Look at whether all clients share one dict, and at the key under which you store "
+    "the value.",
 )
 def test_post(play):
     play("""
@@ -315,12 +321,12 @@ def test_post(play):
 
 
 @behaviour(
-    "a POST of another shape gets one error line and stores nothing",
+    "a malformed POST gets one error line and stores nothing",
     since="v0.6",
-    hint="Take the request apart first, and store only when it is whole. Say 'error: ' and "
-    "what is wrong, and read on.",
+    hint="Split the request first, and store the value only if all parts are there. Otherwise "
+    "answer with a line that begins with 'error: ', and call recv() again.",
 )
-def test_post_of_another_shape(connect):
+def test_malformed_post(connect):
     client = connect()
     for message in (b"POST\n", b"POST/task_01=x\n", b"POST/task_01/status\n"):
         client.send(message)
@@ -335,8 +341,8 @@ def test_post_of_another_shape(connect):
 @behaviour(
     "a client that stays silent keeps the others waiting",
     until="v0.2",
-    hint="A blocking server stands in recv() for its client, and calls accept() when that "
-    "one has left.",
+    hint="A blocking server waits in recv() for its client, and calls accept() again only "
+    "after that client has left.",
 )
 def test_silent_client_blocks(play):
     play("""
@@ -352,8 +358,8 @@ def test_silent_client_blocks(play):
     "a second client waits until the first has left",
     since="v0.2",
     until="v0.2",
-    hint="A blocking server serves one client at a time, and what the others type waits in "
-    "the kernel.",
+    hint="A blocking server serves one client at a time, and what the others type waits in the "
+    "kernel.",
 )
 def test_second_client_waits(play):
     play("""
@@ -374,8 +380,8 @@ def test_second_client_waits(play):
 @behaviour(
     "a client is served while another one is silent",
     since="v0.3",
-    hint="A says nothing, and somebody has to wait for B all the same. Look at: where is accept() "
-    "called again? What is waited for before that?",
+    hint="A is silent, and the server must wait for B at the same time. Look at where accept() "
+    "is called again, and at what the server waits for before that.",
 )
 def test_served_beside_silent(play, answer):
     play(f"""
@@ -388,8 +394,8 @@ def test_served_beside_silent(play, answer):
 @behaviour(
     "a client is served while another one chats",
     since="v0.3",
-    hint="Each client needs somebody who waits for it alone. Look at: who reads from B while A is "
-    "connected, and which variables do your clients share?",
+    hint="The server must wait for all its clients at the same time. Look at what reads from B "
+    "while A is connected, and at the variables that your clients share.",
 )
 def test_served_beside_chatting(play, answer):
     play(f"""
@@ -407,8 +413,8 @@ def test_served_beside_chatting(play, answer):
 @behaviour(
     "eight clients are served at once, each with its own answers",
     since="v0.3",
-    hint="Each client gets the answers to its own lines, however many there are. Look at: "
-    "which variables do your clients share, and is there a number of clients at which you stop?",
+    hint="Each client gets the answers to its own lines, however many clients there are. Look "
+    "at the variables that your clients share, and at any limit on the number of clients.",
 )
 def test_eight_clients(play, answer):
     letters = "ABCDEFGH"
@@ -421,8 +427,8 @@ def test_eight_clients(play, answer):
 
 @behaviour(
     "a client that leaves makes room for the next one",
-    hint="When a client has left, the server must go on to the next one. Look at: what "
-    "happens when recv() returns nothing?",
+    hint="After a client has left, the server must serve the next one. Look at what happens "
+    'when recv() returns b"".',
 )
 def test_next_client(play, answer):
     play(f"""
@@ -435,9 +441,9 @@ def test_next_client(play, answer):
 
 
 @behaviour(
-    "a client that leaves without a word makes room for the next one",
-    hint="A client may leave before it has said anything: then the first recv() returns "
-    "nothing already.",
+    "a client that leaves without sending anything makes room for the next one",
+    hint="A client may leave before it has sent anything. Then the first recv() already "
+    'returns b"".',
 )
 def test_next_client_after_silence(play, answer):
     play(f"""
@@ -450,8 +456,8 @@ def test_next_client_after_silence(play, answer):
 
 @behaviour(
     "a client that breaks off with a reset makes room for the next one",
-    hint="A client may break off: then recv() or sendall() raises ConnectionResetError. It "
-    "must not end the server.",
+    hint="A client may reset the connection. Then recv() or sendall() raises "
+    "ConnectionResetError, which must not end the server.",
 )
 def test_next_client_after_reset(play, answer, connect):
     client = connect()
@@ -478,7 +484,7 @@ def test_log_of_those_who_left(connect, server):
     assert f": 127.0.0.1:{client.port} left\n" in server.log()
 
 
-@behaviour("a client that has said all it wants still gets its answer", ours=True)
+@behaviour("a half-closed client still gets its answer", ours=True)
 def test_half_close(connect, answer):
     client = connect()
     client.send(b"hello\n")
@@ -511,7 +517,7 @@ def idle(request):
     return found
 
 
-@behaviour("an idle client is let go after the timeout", ours=True)
+@behaviour("an idle client is disconnected after the timeout", ours=True)
 def test_idle_timeout(stage, idle):
     seconds, log = idle[stage.name]
     assert 0.9 < seconds < 4
@@ -520,8 +526,8 @@ def test_idle_timeout(stage, idle):
 
 @behaviour(
     "clients that have gone leave no thread, no open file and no work behind",
-    hint="Look at: does the loop end when recv() returns nothing, is the socket closed, and is "
-    "each child process waited for?",
+    hint='Look at whether the loop ends when recv() returns b"", whether you close the socket, '
+    "and whether you wait for each child process.",
 )
 def test_nothing_left_behind(connect, server):
     def come_and_go(times):
@@ -546,12 +552,12 @@ def test_nothing_left_behind(connect, server):
         return [now - then for now, then in zip(held(), before, strict=True)]
 
     assert wait_until(server.at_rest, server.patience), (
-        "no client has come yet, and it does not come to rest"
+        "no client has connected yet, and the server is using the processor"
     )
     # What the first clients leave behind may be kept for the next ones.
     come_and_go(1)
     assert wait_until(server.at_rest, server.patience), (
-        "two clients have gone, and it does not come to rest"
+        "two clients have left, and the server is still using the processor"
     )
     before = held()
     # Who leaves politely costs something, or who does not, or both: four of the eight at least. A
@@ -562,7 +568,7 @@ def test_nothing_left_behind(connect, server):
         "eight clients have come and gone, and have left {} threads or processes and {} open "
         "files behind".format(*kept())
     )
-    assert not is_busy(server), "all clients have gone, and it is busy"
+    assert not is_busy(server), "all clients have left, and the server is still using the processor"
 
 
 def is_busy(server):
@@ -589,14 +595,14 @@ def processor_time(server):
 # Flaws that a lesson tells of.
 
 
-@behaviour("more than 1,024 bytes are taken for two messages", since="v0.4", flaw=True)
+@behaviour("more than 1,024 bytes are treated as two messages", since="v0.4", flaw=True)
 def test_more_than_one_recv(connect, answer):
     client = connect()
     client.send(b"x" * 1025)
     client.expect(rb"(" + re.escape(answer("hello").encode()) + rb"(\r\n)?){2}")
 
 
-@behaviour("two requests in one packet are taken for one", since="v0.5", flaw=True)
+@behaviour("two requests in one packet are treated as one", since="v0.5", flaw=True)
 def test_two_requests_in_one_packet(connect):
     client = connect()
     client.send(b"GET/task_01/status\nGET/task_02/status\n")
@@ -605,7 +611,7 @@ def test_two_requests_in_one_packet(connect):
     client.expect(b"see someone\r\n")
 
 
-@behaviour("one request in two packets is taken for two", since="v0.5", flaw=True)
+@behaviour("one request in two packets is treated as two", since="v0.5", flaw=True)
 def test_one_request_in_two_packets(connect):
     client = connect()
     client.send(b"GET/task")
@@ -614,7 +620,7 @@ def test_one_request_in_two_packets(connect):
     client.expect(b"data no found\r\n")
 
 
-@behaviour("FORGET/task_01/status is taken for a GET", since="v0.5", flaw=True)
+@behaviour("FORGET/task_01/status is treated as a GET", since="v0.5", flaw=True)
 def test_forget(play):
     play("""
         A> FORGET/task_01/status
@@ -622,7 +628,7 @@ def test_forget(play):
     """)
 
 
-@behaviour("a value cannot hold / or =", since="v0.6", flaw=True)
+@behaviour("a value cannot contain / or =", since="v0.6", flaw=True)
 def test_value_with_a_separator(connect):
     client = connect()
     for value in (b"and/or", b"a=b"):
@@ -656,7 +662,7 @@ def test_port_in_use(stage, server):
     assert re.fullmatch(r"127\.0\.0\.1:\d+: .*in use; try another --host or --port\n", error)
 
 
-@behaviour("a bad option is told in one line", ours=True)
+@behaviour("a bad option gives one clear line", ours=True)
 @pytest.mark.parametrize(
     ("options", "status"),
     [
@@ -681,7 +687,7 @@ def test_bad_option(stage, options, status):
     assert "Traceback" not in error
 
 
-@behaviour("its --help tells what it does without options", ours=True)
+@behaviour("its --help shows the defaults", ours=True)
 def test_help(stage):
     words = [sys.executable, str(stage.server), "--help"]
     told = subprocess.run(words, capture_output=True, text=True, check=True).stdout

@@ -29,7 +29,7 @@ FIRST = "the first message is echoed"
 EVERY = "every message is echoed"
 SILENT = "a client is served while another one is silent"
 NOTHING_LEFT = "clients that have gone leave no thread, no open file and no work behind"
-SECOND_WAITS = "a second message waits in the kernel, never to be read"
+SECOND_WAITS = "a second message stays unread in the kernel"
 POST = "POST stores a task, new or old, for every client"
 
 FLAWS = [
@@ -40,7 +40,7 @@ FLAWS = [
         "                client.sendall(data)\n",
         "                client.sendall(data)\n                client.close()\n",
         SECOND_WAITS,
-        "keeps the connection open",
+        "leaves the connection open",
     ),
     Flaw(
         "answers_twice",
@@ -48,7 +48,7 @@ FLAWS = [
         "                client.sendall(data)\n",
         "                client.sendall(data)\n                client.sendall(client.recv(1024))\n",
         SECOND_WAITS,
-        "goes back to accept()",
+        "calls accept() again",
     ),
     # v0.2
     Flaw(
@@ -69,14 +69,14 @@ FLAWS = [
         "                client.close()\n",
         "                client.close()\n                import time; time.sleep(60)\n",
         "a client that stays silent keeps the others waiting",
-        "calls accept() when that one has left",
+        "calls accept() again only after",
     ),
     Flaw(
         "decodes_and_ends",
         "v0.2",
         "sendall(data)",
         "sendall(data.decode().encode())",
-        "bytes that are no UTF-8 are echoed as they are",
+        "bytes that are not valid UTF-8 are echoed unchanged",
         "UnicodeDecodeError",
     ),
     # v0.3
@@ -111,7 +111,7 @@ FLAWS = [
         SEND,
         SEND + '                raise ConnectionError("answered")\n',
         EVERY,
-        "must read again after it has answered",
+        "must call recv() again after it has answered",
     ),
     Flaw(
         "answers_only_the_first",
@@ -135,14 +135,14 @@ FLAWS = [
         "sendall(data)",
         "sendall(data.decode('ascii').encode())",
         "text in any script is echoed",
-        "there is no need to know what they mean",
+        "you do not need to know what they mean",
     ),
     Flaw(
         "decodes",
         "v0.3",
         "sendall(data)",
         "sendall(data.decode().encode())",
-        "bytes that are no UTF-8 are echoed as they are",
+        "bytes that are not valid UTF-8 are echoed unchanged",
         "An echo needs no decode()",
     ),
     Flaw(
@@ -159,7 +159,7 @@ FLAWS = [
         "sendall(data)",
         "sendall(data[:512])",
         "1,024 bytes are echoed",
-        "how much do you read",
+        "how much you read",
     ),
     Flaw(
         "sends_a_part",
@@ -167,7 +167,7 @@ FLAWS = [
         "client.sendall(data)",
         "client.sendall(data) if len(data) < 1024 or data[-1] < 255 else client.send(data[:1000])",
         "a message longer than one recv() is echoed whole",
-        "Long messages come in pieces",
+        "Long messages arrive in pieces",
     ),
     Flaw(
         "sends_without_an_end",
@@ -193,7 +193,7 @@ FLAWS = [
         "thread = threading.Thread(target=self.handle_client_request, args=(client, address))\n"
         "            thread.start()\n            thread.join()",
         SILENT,
-        "where is accept() called again?",
+        "where accept() is called again",
     ),
     Flaw(
         "tells_everybody",
@@ -220,7 +220,7 @@ FLAWS = [
         "            while threading.active_count() > 4:\n"
         "                threading.Event().wait(0.05)\n",
         "eight clients are served at once, each with its own answers",
-        "however many there are",
+        "however many clients there are",
     ),
     Flaw(
         "ends_with_its_first_client",
@@ -248,7 +248,7 @@ FLAWS = [
         "                    client.sendall(data) if data else client.close()\n"
         "                except:\n                    client.close()\n",
         NOTHING_LEFT,
-        "it does not come to rest",
+        "still using the processor",
     ),
     Flaw(
         "spins_when_its_client_has_gone",
@@ -256,7 +256,7 @@ FLAWS = [
         LOOP,
         "            while True:\n                data = client.recv(1024)\n",
         NOTHING_LEFT,
-        "it does not come to rest",
+        "still using the processor",
     ),
     Flaw(
         "leaves_a_thread",
@@ -281,7 +281,7 @@ FLAWS = [
         "str(self.todo_list).encode()",
         "str(self.todo_list).encode() + b'\\n'",
         "anything is answered with the whole list and no line end",
-        "Whatever comes, the answer is str() of the dict",
+        "Whatever the message is, answer with str() of the dict",
     ),
     Flaw(
         "speaks_json",
@@ -289,7 +289,7 @@ FLAWS = [
         "str(self.todo_list)",
         "__import__('json').dumps(self.todo_list)",
         "anything is answered with the whole list and no line end",
-        "Whatever comes, the answer is str() of the dict",
+        "Whatever the message is, answer with str() of the dict",
     ),
     Flaw(
         "has_no_answer_to_an_empty_line",
@@ -306,22 +306,22 @@ FLAWS = [
         'return self.todo_list.get(task_id, "no key match")',
         "return str(self.todo_list)",
         "GET gives a task's text",
-        "the one in the middle is the key",
+        "The middle one is the key",
     ),
     Flaw(
         "ends_at_an_unknown_key",
         "v0.5",
         'self.todo_list.get(task_id, "no key match")',
         "self.todo_list[task_id]",
-        "GET of an unknown task says so",
-        "dict.get() has a second argument",
+        "GET of an unknown task gets no key match",
+        "dict.get() takes a default",
     ),
     Flaw(
         "takes_small_letters",
         "v0.5",
         '"GET" in request',
         '"GET" in request.upper()',
-        "a message that is no request finds no data",
+        "a message that is not a request gets data no found",
         "in capitals",
     ),
     Flaw(
@@ -330,14 +330,14 @@ FLAWS = [
         '+ b"\\r\\n"',
         '+ b"\\n"',
         "an answer ends in CRLF",
-        "The bytes 13 and 10",
+        "the bytes 13 and 10",
     ),
     Flaw(
         "crashes_on_another_shape",
         "v0.5",
         "except ValueError:",
         "except UnicodeDecodeError:",
-        "a GET of another shape gets one error line, and the connection goes on",
+        "a malformed GET gets one error line, and the connection stays open",
         "too few parts, or too many",
     ),
     Flaw(
@@ -345,7 +345,7 @@ FLAWS = [
         "v0.5",
         "        try:\n            request = data.decode()\n",
         "        request = data.decode()\n        try:\n",
-        "bytes that are no UTF-8 get one error line, and the connection goes on",
+        "bytes that are not valid UTF-8 get one error line, and the connection stays open",
         "decode() raises UnicodeDecodeError",
     ),
     Flaw(
@@ -354,7 +354,7 @@ FLAWS = [
         REPLY,
         REPLY + '\n                if b"GET" in data and data.count(b"/") != 2:\n'
         '                    raise ConnectionError("wrong")',
-        "a GET of another shape gets one error line, and the connection goes on",
+        "a malformed GET gets one error line, and the connection stays open",
         "but got the end of the connection",
     ),
     # v0.6
@@ -367,17 +367,24 @@ FLAWS = [
         "            self.todo_list = {'task_01': 'see someone', 'task_02': 'read book',\n"
         "                'task_03': 'play basketball'}\n" + LOOP,
         POST,
-        "is there one dict for all",
+        "share one dict",
     ),
-    Flaw("strips_values", "v0.6", STORE, STORE + ".strip()", POST, "as it stands"),
-    Flaw("mixes_keys", "v0.6", STORE, 'self.todo_list["task_01"] = value', POST, "the right one?"),
+    Flaw("strips_values", "v0.6", STORE, STORE + ".strip()", POST, "unchanged"),
+    Flaw(
+        "mixes_keys",
+        "v0.6",
+        STORE,
+        'self.todo_list["task_01"] = value',
+        POST,
+        "the key under which",
+    ),
     Flaw(
         "stores_half_a_request",
         "v0.6",
         'method, assignment, status = request.split("/")',
         'method, assignment, *status = request.split("/")',
-        "a POST of another shape gets one error line and stores nothing",
-        "store only when it is whole",
+        "a malformed POST gets one error line and stores nothing",
+        "only if all parts are there",
     ),
 ]
 
