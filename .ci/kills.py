@@ -124,6 +124,12 @@ def kill_once(name, number, temporary):
 def start(words, environment):
     """Start a command on a terminal of its own; return its process, and what it prints."""
     ours, its = pty.openpty()
+
+    def enter_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        for number in signal.SIGINT, signal.SIGHUP:  # which nohup and & ignore
+            signal.signal(number, signal.SIG_DFL)
+
     process = subprocess.Popen(
         words,
         cwd=ROOT,
@@ -132,7 +138,7 @@ def start(words, environment):
         stdout=its,
         stderr=its,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 (no thread holds a lock)
+        preexec_fn=enter_terminal,  # noqa: PLW1509 (no thread holds a lock)
     )
     os.close(its)
     output = bytearray()
