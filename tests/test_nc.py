@@ -231,8 +231,8 @@ def test_a_missing_nc_is_reported(ci, outcome, monkeypatch):
 # scripts/nc.py
 
 
-def test_our_nc_in_a_session(stage, server):
-    with Play(server, NC_OF_OURS) as player:
+def test_our_nc_in_a_session(stage, start_server):
+    with Play(start_server(watched=True), NC_OF_OURS) as player:
         player.run(stage.sessions()[0])
 
 

@@ -229,7 +229,9 @@ def test_by_hand(page, port_9000, nc, monkeypatch):
         for block in blocks(page, "session"):
             with Play(server, nc) as player:
                 path, _, line = block.place.rpartition(":")
-                player.run(parse(block.content, path, int(line)))
+                steps = parse(block.content, path, int(line))
+                # Nobody can look into a server that was started by hand.
+                player.run([step for step in steps if step.action != "stands"])
 
 
 @every_page

@@ -1,6 +1,7 @@
 """The notation of sessions and the player: what they refuse, and how they say it."""
 
 import contextlib
+import dataclasses
 import re
 import sys
 
@@ -189,3 +190,13 @@ def test_a_wrong_nc_is_told():
     with Play(server, ["false"]) as player, pytest.raises(Mismatch, match="could not connect"):
         player.run(parse("A> x\nA< x"))
     server.close()
+
+
+@pytest.mark.stages(until="v0.1")
+def test_a_line_that_nobody_plays_is_no_success(play):
+    """Neither one that only a watched server can show, nor a kind that was forgotten."""
+    (line,) = parse("server: MainThread in accept")
+    with pytest.raises(ValueError, match="cannot play 'server: MainThread in accept'"):
+        play([line])
+    with pytest.raises(ValueError, match="cannot play"):
+        play([dataclasses.replace(line, action="sneezes")])

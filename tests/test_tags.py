@@ -76,7 +76,8 @@ def test_a_checked_out_tag_runs_and_plays_its_lesson(tagged, nc):
         run(tagged, "git", "checkout", "--quiet", name)
         for steps in sessions_of(tagged / "README.md"):
             words = [sys.executable, str(tagged / SERVER), "--port", "0"]
-            with contextlib.closing(Server(words)) as server, Play(server, nc) as player:
+            server = Server(words, watched=True)
+            with contextlib.closing(server), Play(server, nc) as player:
                 player.run(steps)
 
 

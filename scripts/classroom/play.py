@@ -111,6 +111,12 @@ class Play:
                 self._expect_close(self.terminals[step.terminal])
             case "stands" if self.server.watched:
                 self._expect_standing(step)
+            case "stands" if self.server.foreign:
+                pass  # nobody can look into it
+            case "remark":
+                pass
+            case _:
+                raise ValueError(f"{step.place}: cannot play {step.line!r} on this server")
 
     def connect(self, name):
         """Start nc in the terminal of this name, and wait until it is connected."""

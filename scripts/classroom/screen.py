@@ -10,18 +10,12 @@ from rich.text import Text
 
 from classroom import kernel
 from classroom.output import Page, printable
+from classroom.session import KINDS
 from classroom.threads import CALLS
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
 HERE = "bold yellow"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
-# What a step that types or shows nothing looks like in its terminal's column.
-NOTES = {
-    "waits": "… waits",
-    "leaves": "^C",
-    "is closed": "closed by the server",
-    "has ended": "nc has ended",
-}
 # Steps that happen in no terminal.
 ASIDES = {"remark": "italic cyan", "stands": "magenta"}
 # The frame of a picture; rich's own one fetches its font from the network.
@@ -61,10 +55,11 @@ def window(terminal, action, line=None):
             text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
         if action == "waits" and terminal.screen and terminal.screen[-1][0] == "shown":
             action = ""  # no more
-        if terminal.ended and not terminal.left:
-            action = "has ended"
-    if action in NOTES:
-        text.append(f"{NOTES[action]}\n", style=NOTE)
+    note = KINDS[action].note if action else ""
+    if terminal and terminal.ended and not terminal.left:
+        note = "nc has ended"
+    if note:
+        text.append(f"{note}\n", style=NOTE)
     if line is not None:
         text.append(f"{line}▏" if terminal and not terminal.ended else "Enter connects")
     if text.plain.endswith("\n"):
@@ -207,8 +202,8 @@ class Chart:
         if step.terminal not in self.connected:  # by this line, or implied by it
             text.append(f"$ nc 127.0.0.1 {self.port}\n", style="dim")
             self.connected.add(step.terminal)
-        if step.action in NOTES:
-            text.append(NOTES[step.action], style=NOTE)
+        if note := KINDS[step.action].note:
+            text.append(note, style=NOTE)
         else:
             text.append(printable(step.text), style=TYPED if step.action == "types" else SHOWN)
         text.rstrip()

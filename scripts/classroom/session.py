@@ -17,24 +17,45 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
 from classroom.output import Problem
 
-# From the pattern of a line to the name of what it does.
-LINES = {
-    r"#(?: (?P<text>.*))?": "remark",
-    r"(?P<terminal>[A-Z])>(?: (?P<text>.*))?": "types",
-    r"(?P<terminal>[A-Z])<(?: (?P<text>.*))?": "shows",
-    r"(?P<terminal>[A-Z]) connects": "connects",
-    r"(?P<terminal>[A-Z]) waits": "waits",
-    r"(?P<terminal>[A-Z]) leaves": "leaves",
-    r"(?P<terminal>[A-Z]) is closed": "is closed",
-    r"server: (?P<text>\S+ in (accept|recv|sendall))( for (?P<terminal>[A-Z]))?": "stands",
+
+class Kind(NamedTuple):
+    """A kind of line: all that differs from one kind to another, but how it is played."""
+
+    pattern: str  # of the whole line
+    example: str  # for who reads an error
+    note: str = ""  # what its terminal's column shows where nothing is typed and nothing comes back
+    checks: bool = False  # whether the server can fail it
+    ends_a_wait: bool = False
+
+
+KINDS = {
+    "types": Kind(r"(?P<terminal>[A-Z])>(?: (?P<text>.*))?", "A> text"),
+    "shows": Kind(
+        r"(?P<terminal>[A-Z])<(?: (?P<text>.*))?", "A< text", checks=True, ends_a_wait=True
+    ),
+    "connects": Kind(r"(?P<terminal>[A-Z]) connects", "A connects"),
+    "waits": Kind(r"(?P<terminal>[A-Z]) waits", "A waits", "… waits", checks=True),
+    "leaves": Kind(r"(?P<terminal>[A-Z]) leaves", "A leaves", "^C", ends_a_wait=True),
+    "is closed": Kind(
+        r"(?P<terminal>[A-Z]) is closed",
+        "A is closed",
+        "closed by the server",
+        checks=True,
+        ends_a_wait=True,
+    ),
+    "stands": Kind(
+        r"server: (?P<text>\S+ in (accept|recv|sendall))( for (?P<terminal>[A-Z]))?",
+        "server: THREAD in recv for A",
+        checks=True,
+    ),
+    "remark": Kind(r"#(?: (?P<text>.*))?", "# text"),
 }
-ENDS_A_WAIT = {"shows", "leaves", "is closed"}
-CHECKS = {"shows", "waits", "is closed", "stands"}
 
 
 class SessionError(Problem):
@@ -45,7 +66,7 @@ class SessionError(Problem):
 class Step:
     """One line of a session."""
 
-    action: str  # one of the values of LINES
+    action: str  # one of the names in KINDS
     terminal: str  # a capital letter, or "" where the line names none
     text: str  # what is typed, shown or remarked, or "MainThread in recv"; without its line end
     line: str  # the line as it stands in the lesson
@@ -66,7 +87,7 @@ def parse(text, path="session", first_line=1):
         if line.strip():
             steps.append(_parse_line(line.strip(), f"{path}:{number}"))
     _check_order(steps)
-    if not any(step.action in CHECKS for step in steps):
+    if not any(KINDS[step.action].checks for step in steps):
         raise SessionError(
             f"{path}:{first_line}: this session checks nothing; add a line like A< …"
         )
@@ -74,15 +95,13 @@ def parse(text, path="session", first_line=1):
 
 
 def _parse_line(line, place):
-    for pattern, action in LINES.items():
-        if match := re.fullmatch(pattern, line):
+    for action, kind in KINDS.items():
+        if match := re.fullmatch(kind.pattern, line):
             fields = match.groupdict()
             terminal, text = fields.get("terminal") or "", fields.get("text") or ""
             return Step(action, terminal, text, line, place)
-    raise SessionError(
-        f"{place}: cannot read {line!r}; a line is A> text, A< text, A connects, "
-        "A waits, A leaves, A is closed, server: THREAD in recv for A or # text"
-    )
+    *examples, last = [kind.example for kind in KINDS.values()]
+    raise SessionError(f"{place}: cannot read {line!r}; a line is {', '.join(examples)} or {last}")
 
 
 def _check_order(steps):
@@ -99,7 +118,7 @@ def _check_order(steps):
         if step.action in {"leaves", "is closed"}:
             connected.remove(step.terminal)
         if step.action == "waits" and not any(
-            later.terminal == step.terminal and later.action in ENDS_A_WAIT
+            later.terminal == step.terminal and KINDS[later.action].ends_a_wait
             for later in steps[index:]
         ):
             raise SessionError(
