@@ -1,6 +1,7 @@
 """Commands that end in the wrong moment: what they hold back, and what the next one cleans up."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -52,8 +53,8 @@ def stubborn(tmp_path):
 
 
 def is_left(words):
-    """Return the processes whose command line ends with these words."""
-    return [process.pid for process in psutil.process_iter() if cmdline(process).endswith(words)]
+    """Return the processes in whose command line these words are."""
+    return [process.pid for process in psutil.process_iter() if words in cmdline(process)]
 
 
 def cmdline(process):
@@ -132,7 +133,7 @@ def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, 
         group = Path(checking.stdout.readline().decode().strip())
         assert group.exists() == bool(folders != "()" and can_make)
         candidate.sweep()
-        assert len(is_left(stubborn)) == 2, "it was ended while its check lives"
+        assert len(is_left(f"python {stubborn}")) == 2, "it was ended while its check lives"
         with shared.lock("groups"):  # or a check that runs beside this test may sweep first
             checking.kill()
             checking.wait()
@@ -151,6 +152,38 @@ def test_a_server_whose_ports_are_locked_elsewhere_is_left_alone():
         elsewhere.kill()
 
 
+def turns_on_its_check(folder, number):
+    """Write a server that sends this signal to its check, and return its path."""
+    path = folder / "server.py"
+    start = (
+        "import os, threading; "
+        f'"Thread-5" in threading.current_thread().name and os.kill(os.getppid(), {number:d})\n'
+    )
+    code = stages()[-1].server.read_text(encoding="utf-8")
+    path.write_text(code.replace("        try:\n", f"        {start}        try:\n", 1))
+    return path
+
+
+def test_an_interrupt_while_a_check_does_not_react(tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_class, "TO_END", 0.5)
+    path = str(turns_on_its_check(tmp_path, signal.SIGSTOP))
+
+    def is_stopped():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.STATUS_STOPPED in [psutil.Process(pid).status() for pid in is_left(path)]
+
+    async def interrupt():
+        checking = asyncio.create_task(whole_class.check_in_a_process(stages()[-1], path))
+        while not is_stopped():
+            await asyncio.sleep(0.01)
+        checking.cancel()
+        await checking
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(asyncio.wait_for(interrupt(), 60))
+    assert not is_left(path)
+
+
 @pytest.mark.parametrize(
     ("number", "seconds", "problem"),
     [
@@ -163,13 +196,7 @@ def test_a_server_that_turns_on_its_check(tmp_path, monkeypatch, number, seconds
     monkeypatch.setattr(whole_class, "SECONDS", seconds)
     monkeypatch.setattr(whole_class, "TO_END", 0.5)
     stage = stages()[-1]
-    path = tmp_path / "server.py"
-    start = (
-        "import os, threading; "
-        f'"Thread-5" in threading.current_thread().name and os.kill(os.getppid(), {number:d})\n'
-    )
-    code = stage.server.read_text(encoding="utf-8")
-    path.write_text(code.replace("        try:\n", f"        {start}        try:\n", 1))
+    path = turns_on_its_check(tmp_path, number)
     report = asyncio.run(whole_class.check_in_a_process(stage, str(path)))
     assert report["problem"] == problem
     assert report["held"] < report["of"] or number == signal.SIGSTOP

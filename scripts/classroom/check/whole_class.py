@@ -50,11 +50,8 @@ async def check_in_a_process(stage, path, go_on=False):
         await asyncio.wait({output}, timeout=SECONDS)
     finally:
         in_time = output.done()
-        if not in_time:
-            await _end(checking)
+        await _end(checking)
     written, errors = await output
-    if checking.returncode < 0:  # killed, it has not ended what it had started
-        sweep()
     report = read_json(written.decode())
     if not in_time:
         report["problem"] = f"It is not done after {SECONDS} seconds."
@@ -66,13 +63,16 @@ async def check_in_a_process(stage, path, go_on=False):
 
 
 async def _end(checking):
-    """End a check, which ends what it has started; kill it if it does not react."""
+    """End a check if it runs. It ends what it has started; if it cannot, that is done here."""
     with contextlib.suppress(ProcessLookupError):
         checking.terminate()
     try:
         await asyncio.wait_for(checking.wait(), TO_END)
-    except asyncio.TimeoutError:  # a server may have stopped it
+    except asyncio.TimeoutError:  # a server may have stopped it, or this computer is busy
         checking.kill()
+        await checking.wait()
+    if checking.returncode < 0:  # it was killed
+        sweep()
 
 
 async def _check_all(stage, paths, go_on, reports):
