@@ -152,6 +152,12 @@ def test_a_server_whose_ports_are_locked_elsewhere_is_left_alone():
         elsewhere.kill()
 
 
+def test_a_folder_that_is_no_control_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(candidate.ControlGroup, "FOLDERS", [tmp_path])
+    assert candidate.ControlGroup.make() is None
+    assert not list(tmp_path.iterdir())
+
+
 def turns_on_its_check(folder, number):
     """Write a server that sends this signal to its check, and return its path."""
     path = folder / "server.py"

@@ -174,7 +174,8 @@ class ControlGroup:
     @classmethod
     def make(cls):
         """Return a new group; None where there can be none."""
-        for folder in cls.FOLDERS:
+        # Where it is not mounted, there may be a folder in which anybody can make another one.
+        for folder in [folder for folder in cls.FOLDERS if (folder / "cgroup.procs").exists()]:
             path = folder / f"check-{uuid.uuid4().hex}"
             with contextlib.suppress(OSError), shared.lock("groups"):
                 path.mkdir()
