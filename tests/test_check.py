@@ -346,7 +346,6 @@ def test_a_pattern_that_matches_nothing(stage):
 
 
 @pytest.mark.stages(until="v0.2")
-@pytest.mark.skipif(len(HERE) == 1, reason="at a tag there is no stage before")
 def test_start_from_nothing(stage, tmp_path):
     folder = tmp_path / "mine"
     output, _ = check("--new", stage.name, folder, status=0)

@@ -8,6 +8,7 @@ import sys
 import pytest
 from classroom.course import ROOT, SERVER, stages
 from clones import command, commit, run
+from conftest import OF_A_STAGE
 
 COMMANDS = ["setup", "test", "demo", "check", "draw", "tag"]
 NAMES = [stage.name for stage in stages()]
@@ -213,6 +214,13 @@ def test_unknown_stage():
     assert done.returncode == 4
     assert f"no stage v9.9 here; there is {', '.join(NAMES)}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_stage_is_tested_without_our_commands():
+    told = run(ROOT, "./scripts/test", "--stage", NAMES[-1], "-n0", "--collect-only", "-q")
+    assert set(re.findall(r"^tests/(test_\w+\.py)::", told, re.MULTILINE)) == OF_A_STAGE
+    named = ["-n0", "--collect-only", "-q", "tests/test_session.py"]
+    assert "tests/test_session.py::" in run(ROOT, "./scripts/test", "--stage", FIRST, *named)
 
 
 # The stages

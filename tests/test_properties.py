@@ -7,17 +7,12 @@ draws 5,000 new ones:
     ./scripts/test --hypothesis-profile=thorough tests/test_properties.py
 """
 
-import contextlib
 import itertools
 import re
 import socket
-import sys
 
-import pytest
-from classroom.course import number_of, stages
-from classroom.terminal import Server
 from client import shortened
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TASKS = {"task_01": "see someone", "task_02": "read book", "task_03": "play basketball"}
@@ -116,28 +111,3 @@ def check(stage_number, port, **options):
 
 def test_every_response_is_right(stage, server):
     check(stage.number, server.port)
-
-
-# Bugs that no test in test_behaviours.py finds: the stage, a part of its code, the wrong code.
-SERVERS = {stage.name: stage.server for stage in stages()}
-BUGS = {
-    "turns CRLF into LF": ("v0.3", "(data)\n", '(data.replace(b"\\r\\n", b"\\n"))\n'),
-    "finds GET in the first part only": ("v0.5", "in request:", 'in request.split("/")[0]:'),
-    "stops at a NUL byte": ("v0.6", "data.decode()", 'data.decode().split("\\0")[0]'),
-    "strips the id of a POST": ("v0.6", "todo_list[task_id]", "todo_list[task_id.strip()]"),
-}
-
-
-@pytest.mark.parametrize(
-    ("stage_name", "old", "new"),
-    [pytest.param(*bug, id=name) for name, bug in BUGS.items() if bug[0] in SERVERS],
-)
-def test_bug_is_found(stage_name, old, new, tmp_path):
-    code = SERVERS[stage_name].read_text()
-    assert code.count(old) == 1
-    wrong_server = tmp_path / "server.py"
-    wrong_server.write_text(code.replace(old, new))
-    server = Server([sys.executable, str(wrong_server), "--port", "0"])
-    with contextlib.closing(server), pytest.raises(AssertionError, match=r"^wrong response to "):
-        # Only draw: one wrong response is enough, and the shortest list is not needed.
-        check(number_of(stage_name), server.port, phases=[Phase.generate])
