@@ -169,6 +169,16 @@ def test_table_of_behaviours():
 # Commands.
 
 
+def test_commands_that_take_too_long_for_every_run():
+    """Those that end others at random moments are started, and do nothing no times."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    kills = re.findall(r"`\.venv/bin/python (\.ci/kills\.py \w+) \d+( [A-Z,]+)?`", page)
+    assert len(kills) == page.count("kills.py")
+    for words, signals in kills:
+        told = run(ROOT, sys.executable, *words.split(), "0", *signals.split())
+        assert told.endswith("0 left a trace\n")
+
+
 @every_page
 def test_commands(page, repository, tmp_path, monkeypatch):
     """Run what a page tells to type, from top to bottom, in a clone that may be pushed from."""
