@@ -22,8 +22,8 @@ class SimpleSocketServer:
         logging.info("listening on %s:%d", *self.sock.getsockname())
         while True:
             client, address = self.sock.accept()
-            # A client whose machine is gone would be waited for without an end. A shortcut:
-            # one that only thinks for so long is taken for gone, too.
+            # Without this the server would wait forever for a client whose machine has crashed.
+            # A shortcut: it also disconnects a client that is only slow to type.
             client.settimeout(self.timeout)
             threading.Thread(target=self.handle_client_request, args=(client, address)).start()
 
