@@ -115,7 +115,8 @@ class Candidate(Server):
     def _forks_without_end(self):
         if self._group:
             return self._group.is_full()
-        return len(kernel.family(self.child.pid)) > PROCESSES // 2  # others count, too
+        # Half of them, because the user's other processes count towards the limit as well.
+        return len(kernel.family(self.child.pid)) > PROCESSES // 2
 
     def _allow_more(self):
         if self._processes and hasattr(resource, "prlimit"):  # Linux has it
@@ -174,7 +175,7 @@ class ControlGroup:
     @classmethod
     def make(cls):
         """Return a new group; None where there can be none."""
-        # Where it is not mounted, there may be a folder in which anybody can make another one.
+        # In a plain folder one can make others, too, but they would limit nothing.
         for folder in [folder for folder in cls.FOLDERS if (folder / "cgroup.procs").exists()]:
             path = folder / f"check-{uuid.uuid4().hex}"
             with contextlib.suppress(OSError), shared.lock("groups"):
@@ -285,8 +286,8 @@ def _processes_of_the_user():
         if process.info["uids"] and process.info["uids"].real == os.getuid()
     )
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
-    most = others + 10 * PROCESSES if hard == resource.RLIM_INFINITY else hard
-    return min(others + PROCESSES, most), most
+    hard = float("inf") if hard == resource.RLIM_INFINITY else hard
+    return min(others + PROCESSES, hard), min(others + 10 * PROCESSES, hard)
 
 
 def _whose():
