@@ -57,9 +57,11 @@ OF_EVERY_RUN = "simpleSocketServer-", "pytest-of-"  # names in the temporary fol
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("times", type=int)
-    parser.add_argument("signals", nargs="?", default="INT,TERM,HUP", help="(%(default)s)")
+    parser.add_argument("command", choices=COMMANDS, help="what to start and end")
+    parser.add_argument("times", type=int, help="how often")
+    parser.add_argument(
+        "signals", nargs="?", default="INT,TERM,HUP", help="one of these each time (%(default)s)"
+    )
     options = parser.parse_args()
     try:
         signals = [signal.Signals[f"SIG{name}"] for name in options.signals.split(",")]

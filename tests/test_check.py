@@ -108,7 +108,7 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
     assert code.count(flaw.old) == 1
     path = hand_in(tmp_path, "flawed", code.replace(flaw.old, flaw.new))
     behaviour, told = first_failure(check_here(HERE[flaw.stage], path))
-    assert (behaviour, told) == (flaw.caught_by, told)
+    assert behaviour == flaw.caught_by, told
     assert flaw.told in told
     assert not is_left(path)
 
@@ -133,7 +133,7 @@ def test_what_is_no_server(stage, name, check_here, monkeypatch, tmp_path):
         monkeypatch.setattr(candidate, "START", 0.5)
     path = hand_in(tmp_path, name, code)
     behaviour, told = first_failure(check_here(stage, path))
-    assert (behaviour, told) == ("the first message is echoed", told)
+    assert behaviour == "the first message is echoed", told
     assert expected in told
     assert not is_left(path)
 

@@ -25,10 +25,10 @@ from classroom.output import Problem
 
 
 class Kind(NamedTuple):
-    """A kind of line: all that differs from one kind to another, but how it is played."""
+    """A kind of line: everything about it except how it is played."""
 
     pattern: str  # of the whole line
-    example: str  # for who reads an error
+    example: str  # for error messages
     note: str = ""  # what its terminal's column shows where nothing is typed and nothing comes back
     checks: bool = False  # whether the server can fail it
     ends_a_wait: bool = False
