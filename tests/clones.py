@@ -11,20 +11,26 @@ from classroom import interrupts
 from classroom.course import ROOT
 
 
-def command(*words, input=None, **options):
-    """Run a command that must end by itself; return it with its output as text."""
-    options = {"stdin": subprocess.PIPE if input else subprocess.DEVNULL, "cwd": ROOT} | options
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, text=True, **pipes, **options) as process:
+@contextlib.contextmanager
+def started(words, **options):
+    """Start a command, and end it with the block, also if the test fails or is interrupted."""
+    with subprocess.Popen(words, **{"cwd": ROOT} | options) as process:
         try:
-            output, errors = process.communicate(input, timeout=120)
+            yield process
         finally:
-            # A command that is still running is killed only if it does not end by itself.
             if process.poll() is None:
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.communicate(timeout=10)
-                process.kill()
+                process.kill()  # what it has started may outlive it, so this comes last
+
+
+def command(*words, input=None, **options):
+    """Run a command that must end by itself; return it with its output as text."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = {"stdin": subprocess.PIPE if input else subprocess.DEVNULL} | options
+    with started(words, text=True, **pipes, **options) as process:
+        output, errors = process.communicate(input, timeout=120)
     return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 

@@ -5,11 +5,13 @@ its last it must pass; on every other stage it must fail, and for one reason onl
 answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
 """
 
+import contextlib
 import os
 import shlex
 import sys
 import time
 
+import psutil
 import pytest
 from classroom import interrupts, shared
 from classroom.check.candidate import Candidate, sweep
@@ -92,10 +94,31 @@ def pytest_xdist_auto_num_workers():
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_keyboard_interrupt(excinfo):
+    """Let nothing interrupt the rest, in which the servers are closed."""
+    if type(excinfo.value) is KeyboardInterrupt:  # pytest has subclasses for its own ends
+        interrupts.ignore()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session, exitstatus):
+    """Interrupt the workers, too: xdist would let their tests go on, and kill them at last."""
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        for worker in workers(session.config):
+            with contextlib.suppress(psutil.Error):
+                worker.terminate()
+
+
 def pytest_unconfigure(config):
-    """End what the checks have left that were killed, in this run or in one before."""
+    """Remove what killed checks have left behind, in this run or in an earlier one."""
     if not hasattr(config, "workerinput"):
+        psutil.wait_procs(workers(config), 10)  # one that was killed holds its locks until its end
         sweep()
+
+
+def workers(config):
+    """Return the processes in which xdist runs the tests."""
+    return psutil.Process().children() if config.pluginmanager.hasplugin("dsession") else []
 
 
 def pytest_report_header(config):

@@ -16,7 +16,7 @@ from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
 from classroom.terminal import wait_until
-from clones import command
+from clones import command, started
 from test_output import NAMES, steers
 
 HERE = {stage.name: stage for stage in stages()}
@@ -379,11 +379,10 @@ def test_ctrl_c_leaves_nothing_behind(stage, tmp_path, option):
     path, *_ = [hand_in(tmp_path, f"idle_{number}", code) for number in range(20)]
     each = f"{tmp_path}/*/{SERVER}" if option == "--each" else path
     words = ["./scripts/check", option, stage.name, each]
-    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True) as checking:
-        started = wait_until(lambda: any(cmdline(p)[1:2] == [path] for p in is_left(path)), 20)
+    with started(words, start_new_session=True, text=True) as checking:
+        assert wait_until(lambda: any(cmdline(p)[1:2] == [path] for p in is_left(path)), 20)
         os.killpg(checking.pid, signal.SIGINT)
         assert checking.wait(10) in {130, -signal.SIGINT}
-    assert started
     assert wait_until(lambda: not is_left(str(tmp_path)))
 
 
@@ -395,7 +394,7 @@ def test_what_is_done_is_told_at_the_end(stage, tmp_path, number):
     hand_in(tmp_path, "slow", "import time\ntime.sleep(100)")
     words = ["./scripts/check", stage.name, "--each", f"{tmp_path}/*/{SERVER}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(words, cwd=ROOT, start_new_session=True, text=True, **pipes) as checking:
+    with started(words, start_new_session=True, text=True, **pipes) as checking:
         assert "quick" in checking.stderr.readline()
         if number == signal.SIGINT:
             os.killpg(checking.pid, number)  # as the terminal does

@@ -16,7 +16,7 @@ from classroom.check import candidate, whole_class
 from classroom.course import ROOT, stages
 from classroom.output import Problem
 from classroom.terminal import wait_until
-from clones import command
+from clones import command, started
 
 NAME = stages()[-1].name
 pytestmark = pytest.mark.usefixtures("signals")
@@ -105,12 +105,28 @@ def test_a_check_that_is_ended_leaves_nothing(stubborn, each, number):
     """With --all it waits two seconds for each of many behaviours, so it is never done before."""
     words = ["./scripts/check", "--all", *each, NAME, stubborn]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
-    with subprocess.Popen(words, cwd=ROOT, **pipes) as checking:
+    with started(words, **pipes) as checking:
         assert wait_until(lambda: len(is_left(f"python {stubborn}")) >= 2, 20)
         os.killpg(checking.pid, number)  # as a terminal does
         _, errors = checking.communicate(timeout=20)
         assert checking.returncode == 128 + number, errors.decode()
     assert not is_left(stubborn)
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_suite_that_is_ended_leaves_nothing(project, number):
+    """Only its first process gets the signal, as from `kill`; another one runs the test."""
+    code = f"import time; time.sleep(100) # {project}"
+    (project / "tests" / "test_sleep.py").write_text(
+        "import sys\nfrom clones import command\n\n\n"
+        f"def test_sleep():\n    command(sys.executable, '-c', {code!r})\n"
+    )
+    words = ["./scripts/test", "-n1", "tests/test_sleep.py"]
+    with started(words, cwd=project, stdout=subprocess.DEVNULL) as suite:
+        assert wait_until(lambda: is_left(code), 20)
+        suite.send_signal(number)
+        assert suite.wait(20) == pytest.ExitCode.INTERRUPTED
+    assert not is_left(str(project))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +145,7 @@ def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, 
     code = CHECKING.format(folders=folders, path=stubborn)
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], env=environment, **pipes) as checking:
+    with started([sys.executable, "-c", code], env=environment, **pipes) as checking:
         group = Path(checking.stdout.readline().decode().strip())
         assert group.exists() == bool(folders != "()" and can_make)
         candidate.sweep()
@@ -146,10 +162,9 @@ def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, 
 def test_a_server_whose_ports_are_locked_elsewhere_is_left_alone():
     """In a chroot, the shared folder of another check may have the same path."""
     environment = os.environ | {candidate.MARK: f"{shared.folder()}:10000:x"}
-    with subprocess.Popen(["sleep", "100"], env=environment) as elsewhere:
+    with started(["sleep", "100"], env=environment) as elsewhere:
         candidate.sweep()
         assert elsewhere.poll() is None
-        elsewhere.kill()
 
 
 def test_a_folder_that_is_no_control_group(tmp_path, monkeypatch):
