@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -97,6 +98,22 @@ def test_an_interrupt_waits_for_the_block_of_another_thread():
     with pytest.raises(KeyboardInterrupt):
         wait_until(lambda: False)
     holder.join()
+
+
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere psutil asks the kernel")
+def test_an_interrupt_is_not_lost_while_the_kernel_is_asked(monkeypatch):
+    class Interrupted(socket.socket):
+        def close(self):
+            super().close()
+            signal.raise_signal(signal.SIGINT)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client_port = client.getsockname()[1]
+            monkeypatch.setattr("classroom.kernel.socket.socket", Interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                kernel.connection(os.getpid(), client_port, port)
 
 
 @pytest.mark.parametrize("each", [[], ["--each"]], ids=["one", "each"])

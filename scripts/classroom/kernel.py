@@ -111,10 +111,13 @@ class _End(NamedTuple):
 
 
 def _ends(local=0, remote=0, family=socket.AF_INET, states=_STATES):
-    """Yield that end of a connection over loopback, if there is one; without ports, all ends.
+    """Return a list of that end of a connection over loopback; without ports, of all ends.
 
-    The kernel finds one end at once, and walks through a large table for all of them.
+    The kernel finds one end at once, and walks through a large table for all of them. This is not
+    a generator: Python would close the socket when it deletes the generator, and what is raised
+    then, a KeyboardInterrupt too, is ignored.
     """
+    found = []
     address = socket.inet_aton("127.0.0.1") + bytes(12)
     # A request to sock_diag(7): a netlink header, then struct inet_diag_req_v2.
     request = struct.pack("=IHHII", 72, 20, _REQUEST | (0 if local else _DUMP), 1, 0)
@@ -127,17 +130,17 @@ def _ends(local=0, remote=0, family=socket.AF_INET, states=_STATES):
             while messages:
                 length, kind = struct.unpack_from("=IH", messages)
                 if kind == _DONE:
-                    return
+                    return found
                 if kind == _ERROR:
                     (error,) = struct.unpack_from("=i", messages, 16)
                     if error == -errno.ENOENT:
-                        return
+                        return found
                     raise OSError(-error, "the kernel does not answer sock_diag requests")
                 end = _unpack(messages[16:length])
                 if 1 << end.state & states:
-                    yield end
+                    found.append(end)
                 if local:
-                    return
+                    return found
                 messages = messages[(length + 3) & ~3 :]
 
 
