@@ -16,9 +16,9 @@ import test_behaviours
 from broken.servers import FLAWS
 from classroom import kernel, shared
 from classroom.course import ROOT, stages
-from classroom.draw import draw_all
+from classroom.drawing import letters_of
+from classroom.pictures.command import draw_all
 from classroom.play import Play
-from classroom.screen import letters_of
 from classroom.session import parse
 from classroom.terminal import Breakdown, Server
 from clones import run
@@ -241,7 +241,7 @@ def test_by_hand(page, port_9000, nc, monkeypatch):
                 path, _, line = block.place.rpartition(":")
                 steps = parse(block.content, path, int(line))
                 # Nobody can look into a server that was started by hand.
-                player.run([step for step in steps if step.action != "stands"])
+                player.run([step for step in steps if step.action != "thread"])
 
 
 @every_page

@@ -1,4 +1,4 @@
-"""Where the servers' threads stand, step by step, and what it costs to look."""
+"""The lines at which the servers' threads are, step by step, and what it costs to look."""
 
 import contextlib
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from classroom import kernel
 from classroom.play import Play
+from classroom.record import Record
 from classroom.session import parse
 from classroom.terminal import Server, wait_until
 
@@ -25,16 +26,15 @@ def watched(stage):
 
 
 def seen(server, nc, session):
-    """Play a session; return for each step (its line, where the threads stand, bytes unread)."""
+    """Play a session; return for each step (its line, the threads, bytes unread)."""
     found = []
     with Play(server, nc) as player:
-        for step in player.steps(parse(session)):
-            assert wait_until(server.at_rest)
-            moment = player.moment()
-            unread = {name: c.unread for name, c in moment.connections.items() if c and c.unread}
-            found.append((step.line, [str(standing) for standing in moment.standings], unread))
-    assert wait_until(lambda: server.at_rest(server.standings))
-    return [*found, ("all have left", [str(standing) for standing in server.standings()], {})]
+        for record in player.steps(parse(session)):
+            assert Record.from_json(record.to_json()) == record
+            unread = {name: c.unread for name, c in record.clients.items() if c.unread}
+            found.append((record.step.line, [str(thread) for thread in record.threads], unread))
+    assert wait_until(lambda: server.at_rest(server.threads))
+    return [*found, ("all have left", [str(thread) for thread in server.threads()], {})]
 
 
 @pytest.mark.stages(until="v0.1")
@@ -108,7 +108,7 @@ def test_a_watched_server_is_the_server(stage, tmp_path):
             assert server.child.exitstatus == 1
             assert server.log().endswith("in use; try another --host or --port\n")
             assert server.log().count("\n") == 1
-            assert server.standings() == []
+            assert server.threads() == []
     words = [sys.executable, str(stage.server), "--port", "0"]
     with contextlib.closing(Server(words, watched=True)) as server:
         assert server.port
@@ -136,13 +136,13 @@ def test_nothing_runs_between_two_looks(watched):
 
     with socket.create_connection(("127.0.0.1", watched.port)) as client:
         echo()  # while they start, threads wait for each other, and seem to be at rest
-        assert watched.standings()
+        assert watched.threads()
         assert wait_until(lambda: kernel.at_rest(watched.child.pid))
         before = times_woken()
         for _ in range(1000):
             echo()
         assert times_woken() == before
-        assert watched.standings()
+        assert watched.threads()
         assert times_woken() != before
 
 
@@ -155,6 +155,6 @@ def test_a_look_costs_little(watched):
     costs = []
     for _ in range(20):
         before = time.clock_gettime(processor_clock)
-        assert watched.standings()
+        assert watched.threads()
         costs.append(time.clock_gettime(processor_clock) - before)
     assert min(costs) < 0.001  # whoever else runs here makes a look dearer, never cheaper

@@ -7,8 +7,8 @@ from pathlib import Path
 
 COMMANDS = {
     "check": "classroom.check.command",
-    "demo": "classroom.demo",
-    "draw": "classroom.draw",
+    "demo": "classroom.demo.command",
+    "draw": "classroom.pictures.command",
 }
 
 

@@ -1,15 +1,13 @@
-"""The player: it does one step of a session, and yields the step once it holds."""
+"""The player: it does one step of a session, and yields a record of what there is to see then."""
 
 import contextlib
-import dataclasses
 import re
 import sys
 import time
-from dataclasses import dataclass
-from types import MappingProxyType
 
 from classroom import kernel
 from classroom.output import Problem, printable
+from classroom.record import Client, Record
 from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
 
 
@@ -17,21 +15,12 @@ class Mismatch(Problem, AssertionError):
     """The server did something else than the session says, or nothing.
 
     The message says what was expected, what came, what each terminal shows, and the server's log.
-    The parts of it, for who tells it in another way: the `line` of the session, `what` came
-    instead, the `terminals` and what was done last in each (`actions`), and what came of it when
-    the others left (`aftermath`).
+    Its parts, for callers that word it differently: the `line` of the session, `what` came instead,
+    the `record` of that moment, and what happened when the other clients left (`aftermath`).
     """
 
     line = what = aftermath = ""
-    terminals = actions = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Moment:
-    """What there is to see besides the terminals."""
-
-    standings: list  # where the server's threads stand, each a classroom.threads.Standing
-    connections: dict  # from the letter of each terminal to its classroom.kernel.Connection or None
+    record = None
 
 
 class Play:
@@ -42,7 +31,10 @@ class Play:
         self.server = server
         self.nc = nc
         self.terminals = {}  # by their letters
-        self.actions = {}  # what the session did last in each of them
+        self.actions = {}  # what was done last in each of them; see classroom.record.Client
+        self.waiting = {}  # since when its client has been waiting, by the letter
+        self.remark = ""
+        self.begin = time.monotonic()
 
     def __enter__(self):
         return self
@@ -52,10 +44,12 @@ class Play:
             terminal.close()
 
     def steps(self, steps, before=lambda step: None):
-        """Call `before(step)`, do the step, and yield it once it holds; then the next one.
+        """Call `before(step)`, do the step, and yield its Record once it holds; then the next one.
 
         Raises Mismatch for the first step that does not hold, Breakdown if the server or nc broke.
         """
+        _ = self.server.port  # the session begins when the server listens
+        self.begin = time.monotonic()
         for step in steps:
             before(step)
             try:
@@ -64,10 +58,16 @@ class Play:
                 closed = any(t.closed_by_server() for t in self.terminals.values() if not t.left)
                 if closed and self.server.has_ended():
                     ended = f"the server {self.server.how_it_ended()}"
-                    raise Breakdown(self._report(step, ended)) from mismatch
+                    raise Breakdown(self._report(self.record(step), ended)) from mismatch
                 raise self._explained(step, mismatch) from None
-            self.actions[step.terminal] = step.action
-            yield step
+            if step.action == "remark":
+                self.remark = step.text
+            elif step.action != "thread":
+                self.actions[step.terminal] = step.action
+            seconds = time.monotonic() - self.begin
+            if self.server.watched:
+                self.server.wait_for_rest()  # or the record would show a thread on its way
+            yield self.record(step, seconds)
         for terminal in self.terminals.values():
             terminal.read()
             if terminal.unseen:
@@ -78,20 +78,32 @@ class Play:
         for _ in self.steps(steps):
             pass
 
-    def moment(self):
-        """Return the Moment that is now."""
+    def record(self, step=None, seconds=None):
+        """Return the Record of this moment; `seconds` is when the step held, if not now."""
+        if seconds is None:
+            seconds = time.monotonic() - self.begin
         letters = {terminal.client_port: name for name, terminal in self.terminals.items()}
-        return Moment(
-            [
-                dataclasses.replace(standing, client=letters.get(standing.client, ""))
-                for standing in self.server.standings()
-            ],
-            {
-                name: terminal.connection()
-                for name, terminal in self.terminals.items()
-                if not terminal.left
-            },
-        )
+        clients = {name: self._client(name, seconds) for name in self.terminals}
+        log = self.server.log()
+        return Record(step, self.remark, clients, self.server.threads(letters), log, seconds)
+
+    def _client(self, name, seconds):
+        terminal = self.terminals[name]
+        terminal.read()
+        content, action = tuple(terminal.content), self.actions.get(name, "")
+        # Before the last look at nc, which may end meanwhile.
+        found = None if terminal.left else terminal.connection()
+        seen = terminal.port, content, action, terminal.ended
+        if found is None or found.state == kernel.CLOSE_WAIT:
+            self.waiting.pop(name, None)
+            closed = "closed by the server" if found else "closed"
+            return Client(*seen, "" if terminal.left else closed)
+        if found.accepted is False or found.unread:
+            self.waiting.setdefault(name, seconds)
+        else:
+            self.waiting.pop(name, None)
+        unread = None if found.accepted is None else found.unread
+        return Client(*seen, "open", found.accepted, unread, self.waiting.get(name))
 
     def _do(self, step):
         match step.action:
@@ -109,9 +121,9 @@ class Play:
                 pass  # that a stage closes a connection is an accident of Python's
             case "is closed":
                 self._expect_close(self.terminals[step.terminal])
-            case "stands" if self.server.watched:
-                self._expect_standing(step)
-            case "stands" if self.server.foreign:
+            case "thread" if self.server.watched:
+                self._expect_thread(step)
+            case "thread" if self.server.foreign:
                 pass  # nobody can look into it
             case "remark":
                 pass
@@ -204,18 +216,18 @@ class Play:
         terminal.left = True
         terminal.close()
 
-    def _expect_standing(self, step):
+    def _expect_thread(self, step):
         wanted = step.line.removeprefix("server: ")
 
-        def said():
-            return [str(standing) for standing in self.moment().standings]
+        def threads():
+            return [str(thread) for thread in self.record().threads]
 
         def settled():
-            return self.server.at_rest(said) if kernel.LINUX else wanted in said()
+            return self.server.at_rest(threads) if kernel.LINUX else wanted in threads()
 
         wait_until(settled)
-        if wanted not in (standings := said()):
-            raise Mismatch(f"the threads are: {'; '.join(standings)}")
+        if wanted not in (found := threads()):
+            raise Mismatch(f"the threads are: {'; '.join(found)}")
 
     def _expect_no_more(self, terminal):
         """Refuse what the server sent unasked; an nc that ends may say a word of its own."""
@@ -225,18 +237,15 @@ class Play:
 
     def _explained(self, step, what):
         """Return the Mismatch of a step, with all that there is to tell."""
-        mismatch = Mismatch(self._report(step, what))
-        mismatch.line, mismatch.what = step.line, str(what)
-        mismatch.actions = dict(self.actions)
-        mismatch.terminals = {
-            name: terminal.as_it_is() for name, terminal in self.terminals.items()
-        }
+        record = self.record(step)
+        mismatch = Mismatch(self._report(record, what))
+        mismatch.line, mismatch.what, mismatch.record = step.line, str(what), record
         if self.server.foreign and step.action == "shows":
             mismatch.aftermath = self._aftermath(step.terminal)
         return mismatch
 
     def _aftermath(self, name):
-        """End the other terminals, one by one, until the one that waits in vain is answered."""
+        """End the other terminals, one by one, until the one without an answer gets it."""
         waiting = self.terminals[name]
         for other in self.terminals.values():
             if waiting.unseen or waiting.ended or other.ended or other is waiting:
@@ -269,20 +278,21 @@ class Play:
         closed = ", and its connection is closed" if terminal.closed_by_server() else ""
         return f"{terminal.name} shows {shown}{closed}"
 
-    def _report(self, step, what):
-        parts = [f"{step.place}: {step.line}", f"  but {what}"]
-        for name, terminal in self.terminals.items():
+    @staticmethod
+    def _report(record, what):
+        parts = [f"{record.step.place}: {record.step.line}", f"  but {what}"]
+        for name, client in record.clients.items():
             parts.append(f"terminal {name}:")
-            parts += [f"  {line}" for line in printable(terminal.text()).split("\n")]
+            parts += [f"  {line}" for line in printable(client.text()).split("\n")]
         parts.append("the server's log:")
-        parts += [f"  {line}" for line in printable(self.server.log()).split("\n")]
+        parts += [f"  {line}" for line in printable(record.log).split("\n")]
         return "\n".join(parts)
 
 
 @contextlib.contextmanager
-def stage_set(stage, nc):
-    """Start the stage's server, and give the Play for one session. All ends with the context."""
-    # An audience may talk for longer than the minute after which a silent client is let go.
+def started(stage, nc):
+    """Start the stage's server, watched, and give the Play for one session; end both after it."""
+    # An audience may talk for longer than the minute after which a silent client is disconnected.
     words = [sys.executable, str(stage.server), "--port", "0", "--timeout", "86400"]
     with contextlib.closing(Server(words, watched=True)) as server, Play(server, nc) as player:
         yield player

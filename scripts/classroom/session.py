@@ -6,10 +6,10 @@
     A waits           A has shown nothing although the server had its chance
     A leaves          A's nc is ended with Ctrl-C
     A is closed       the server ended A's connection
-    server: MainThread in recv for A    a thread of the server stands in this call
+    server: MainThread in recv for A    a thread of the server waits in this call
     # text            a remark, the demo's caption
 
-A session stands in a fenced block of Markdown whose language is `session`; outside of a lesson,
+A session is a fenced block of Markdown whose language is `session`; outside of a lesson,
 `session v0.5` says for which stage it is.
 """
 
@@ -49,7 +49,7 @@ KINDS = {
         checks=True,
         ends_a_wait=True,
     ),
-    "stands": Kind(
+    "thread": Kind(
         r"server: (?P<text>\S+ in (accept|recv|sendall))( for (?P<terminal>[A-Z]))?",
         "server: THREAD in recv for A",
         checks=True,
@@ -69,8 +69,8 @@ class Step:
     action: str  # one of the names in KINDS
     terminal: str  # a capital letter, or "" where the line names none
     text: str  # what is typed, shown or remarked, or "MainThread in recv"; without its line end
-    line: str  # the line as it stands in the lesson
-    place: str  # where it stands: "stages/v0.2/README.md:31"
+    line: str  # the line as the lesson has it
+    place: str  # its file and line: "stages/v0.2/README.md:31"
 
 
 def sessions_of(path):

@@ -4,7 +4,6 @@ The pty is also what ends them: when the program that holds it dies, however it 
 the kernel hangs up on them.
 """
 
-import copy
 import functools
 import os
 import re
@@ -15,6 +14,7 @@ import tempfile
 import termios
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import pexpect
 
@@ -111,7 +111,7 @@ class Terminal:
     def __init__(self, name, port, nc):
         self.name = name
         self.port = port
-        self.screen = []  # what one would see: ("typed" or "shown", text), in order
+        self.content = []  # ("typed" or "shown", text), in order
         self.unseen = b""  # what nc has shown and nobody has looked at yet
         self.typed = 0  # bytes
         self.unanswered = 0  # lines that were typed and not answered yet
@@ -143,7 +143,7 @@ class Terminal:
     def is_done(self):
         """Say whether nc has shown all that has come to it, and all of that was looked at.
 
-        What came just before the server closed the connection may be on its way to the screen.
+        What came just before the server closed the connection may be on its way to the terminal.
         """
         if kernel.LINUX and self.child.isalive() and not kernel.at_rest(self.child.pid):
             return False
@@ -156,7 +156,7 @@ class Terminal:
         self.child.send(line)
         self.typed += len(line)
         self.unanswered += 1
-        self.screen.append(("typed", f"{text}\n"))
+        self.content.append(("typed", f"{text}\n"))
 
     def delivered(self):
         """Say whether all that was typed has reached the server's kernel, if one can know."""
@@ -184,17 +184,7 @@ class Terminal:
         if self.line_open:
             self.unseen = self.unseen.removeprefix(b"\r").removeprefix(b"\n")
             self.line_open = False
-        self.screen.append(("shown", shown.decode(errors="backslashreplace")))
-
-    def as_it_is(self):
-        """Return a copy that goes on showing what stands in the window now."""
-        now = copy.copy(self)
-        now.screen = list(self.screen)
-        return now
-
-    def text(self):
-        """Return all that stands in the window."""
-        return "".join(text for _, text in self.screen)
+        self.content.append(("shown", shown.decode(errors="backslashreplace")))
 
     def press_ctrl_c(self):
         """End nc as a student does, and take in what it still shows."""
@@ -296,9 +286,12 @@ class Server:
         else:
             time.sleep(QUIET)  # nobody tells
 
-    def standings(self):
-        """Return where its threads stand, oldest first; nothing if it is not watched."""
-        return self.watch.look(self.log()) if self.watched else []
+    def threads(self, letters=MappingProxyType({})):
+        """Return its threads, oldest first, each a Thread; none if it is not watched.
+
+        `letters` gives the letter of the terminal that is connected from a port.
+        """
+        return self.watch.look(self.log(), letters) if self.watched else []
 
     def holds_unread(self, terminal):
         """Say whether the server is at rest while the terminal's open line lies unread. Linux only.

@@ -1,30 +1,17 @@
-"""Where each thread of a server stands: at which line of its source, and for which client."""
+"""At which line of its source each thread of a server is, and which client it serves there."""
 
 import contextlib
 import functools
 import json
 import re
 import socket
-from dataclasses import dataclass
 from pathlib import Path
+
+from classroom.record import Thread
 
 WATCHED = str(Path(__file__).with_name("watched.py"))
 SECONDS = 5  # at most, until the watched process answers
 CALLS = re.compile(r"\.(accept|recv|sendall)\(")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A thread, and where it stands."""
-
-    thread: str  # "MainThread" or "Thread-1", as in the server's log
-    line: int  # of the server's source
-    call: str  # the socket's method that stands in this line: "accept", "recv", "sendall" or ""
-    client: object  # that it serves there: the port, or the terminal's letter once that is known
-
-    def __str__(self):
-        client = f" for {self.client}" if self.client else ""
-        return f"{self.thread} in {self.call or f'line {self.line}'}{client}"
 
 
 class Watch:
@@ -52,26 +39,27 @@ class Watch:
         """The number by which the kernel knows the thread in there that answers us."""
         return int(self._process.readline())
 
-    def look(self, log):
-        """Return a Standing for each thread that is in the server's source, oldest first.
+    def look(self, log, letters):
+        """Return a Thread for each thread that is in the server's source, oldest first.
 
-        `log` is the server's; it says whom a thread serves. Empty when the server has ended.
+        `log` is the server's; it says which port a thread serves. `letters` says which terminal
+        has that port. Empty when the server has ended.
         """
         places = []
         with contextlib.suppress(OSError, ValueError):
-            if self.thread_id:  # what it tells first
+            if self.thread_id:  # the process sends it first
                 self._process.write(b"?")
                 places = json.loads(self._process.readline())
-        return [self._standing(name, line, log) for name, line in places if line]
+        return [self._thread(name, line, log, letters) for name, line in places if line]
 
-    def _standing(self, name, line, log):
+    def _thread(self, name, line, log, letters):
         match = CALLS.search(self._source[line - 1])
         call = match[1] if match else ""
-        client = None
+        client = ""
         if call in {"recv", "sendall"}:
             served = re.findall(rf"^{re.escape(name)}: \S+:(\d+) accepted$", log, re.MULTILINE)
-            client = int(served[-1]) if served else None
-        return Standing(name.partition(" ")[0], line, call, client)
+            client = letters.get(int(served[-1]), "") if served else ""
+        return Thread(name.partition(" ")[0], line, call, client)
 
     def close(self):
         self._process.close()

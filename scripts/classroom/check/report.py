@@ -13,9 +13,9 @@ from rich.text import Text
 
 from classroom.check.diagnosis import problem_of
 from classroom.course import ROOT, stages
+from classroom.drawing import window
 from classroom.output import Problem, one_line, printable
 from classroom.play import Breakdown
-from classroom.screen import window
 from classroom.terminal import find_nc
 
 SESSION = "the session of its lesson, from the first line to the last"
@@ -43,7 +43,7 @@ class OnPage:
         page.print(Text.assemble(("✗ ", "bold red"), (result["behaviour"], "bold")))
         if result["terminals"]:
             table = Table(*result["terminals"], header_style="bold underline", box=None)
-            table.add_row(*(window(t, error.actions.get(n)) for n, t in error.terminals.items()))
+            table.add_row(*map(window, error.record.clients.values()))
             page.print(Padding(table, (0, 1), expand=False))
         for text in (result["problem"], result["aftermath"], result["hint"]):
             if text:
@@ -160,10 +160,9 @@ class Report:
             result["hint"] = "" if isinstance(error, Breakdown) else hint
             last_lines = log.rstrip().split("\n")[-LAST_LINES:]
             result["last_lines"] = "\n".join(line[:COLUMNS] for line in last_lines)
-            result["terminals"] = {
-                name: "".join(text for _, text in terminal.screen)
-                for name, terminal in getattr(error, "terminals", {}).items()
-            }
+            record = getattr(error, "record", None)
+            clients = record.clients if record else {}
+            result["terminals"] = {name: client.text() for name, client in clients.items()}
         self.results.append(result)
         self.write("add", result, error)
 

@@ -1,38 +1,45 @@
-"""Draws the pictures of the lessons and of the README, from sessions that are played for it."""
+"""Draws the pictures of the lessons and of the README, from the records of sessions."""
 
 import argparse
 import shlex
 import subprocess
-import time
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from classroom.course import ROOT, stages
+from classroom.drawing import Chart, letters_of
 from classroom.output import Problem
-from classroom.play import Breakdown, stage_set
-from classroom.screen import Chart, picture, side_by_side, timeline
-from classroom.terminal import find_nc, wait_until
+from classroom.pictures.svg import picture
+from classroom.pictures.timeline import timeline
+from classroom.play import Breakdown, started
+from classroom.terminal import find_nc
 
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS = 56  # for a session that stands beside another one; alone it has twice as much
+COLUMNS = 56  # for a session that is beside another one; alone it has twice as much
+BY_HAND = 9000  # the port of a server that is started by hand
 
 
 def played(stage, nc):
-    """Play the stage's first session; return its chart's rows and its moments (see `timeline`)."""
-    steps = stage.sessions()[0]
-    chart = Chart(steps, server=False)
-    rows, moments = [chart.head()], []
-    with stage_set(stage, nc) as player:
-        player.server.port  # noqa: B018 (it listens now; the session has not begun before)
-        begin = time.perf_counter()
-        for step in player.steps(steps):
-            seconds = time.perf_counter() - begin
-            rows.append(chart.row(step))
-            wait_until(player.server.at_rest)
-            if step.action != "remark":
-                moments.append((step, seconds, player.moment()))
-    return rows, moments
+    """Play the stage's first session; return its records."""
+    with started(stage, nc) as player:
+        return list(player.steps(stage.sessions()[0]))
+
+
+def chart(records):
+    """Return the rows of a session's chart, as if the server had been started by hand."""
+    chart = Chart(letters_of(record.step for record in records), server=False)
+    return [chart.head(), *(chart.row(record, BY_HAND) for record in records)]
+
+
+def side_by_side(charts):
+    """Return charts in columns. `charts`: (title, [row, …]) each."""
+    grid = Table.grid(expand=True, padding=(0, 2))
+    for _ in charts:
+        grid.add_column(ratio=1)
+    grid.add_row(*(Group(Text(title, style="bold"), Text(), *rows) for title, rows in charts))
+    return grid
 
 
 def titled(stage):
@@ -41,11 +48,12 @@ def titled(stage):
 
 def draw_lesson(stage, nc, folder):
     """Draw the session and the timeline of a lesson; yield the files."""
-    rows, moments = played(stage, nc)
+    records = played(stage, nc)
+    steps = [record for record in records if record.step.action != "remark"]
     title = titled(stage)
     drawings = {
-        "session": side_by_side([(title, rows)]),
-        "timeline": Group(Text(title, style="bold"), Text(), timeline(moments)),
+        "session": side_by_side([(title, chart(records))]),
+        "timeline": Group(Text(title, style="bold"), Text(), timeline(steps)),
     }
     for what, drawing in drawings.items():
         path = folder / f"{stage.name}-{what}.svg"
@@ -58,7 +66,7 @@ def draw_all(nc, folder):
     for stage in stages():
         yield from draw_lesson(stage, nc, folder)
     path = folder / "blocking-and-threaded.svg"
-    charts = [(titled(stage), played(stage, nc)[0]) for stage in stages()[1:3]]
+    charts = [(titled(stage), chart(played(stage, nc))) for stage in stages()[1:3]]
     path.write_text(picture(side_by_side(charts), COLUMNS * len(charts)), encoding="utf-8")
     yield path
     path = folder / "demo.svg"

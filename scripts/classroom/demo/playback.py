@@ -1,7 +1,6 @@
-"""The show: plays sessions for an audience, which steers it by keys and may type itself.
+"""Plays sessions for an audience, which controls the playback by keys and may type itself.
 
-It runs in a thread of its own. Whatever there is to see goes to `draw` as a Scene; what draws it
-is another's business.
+It runs in a thread of its own, and calls `draw` with a Scene when there is something new to see.
 """
 
 import contextlib
@@ -9,8 +8,10 @@ import queue
 import time
 from dataclasses import dataclass
 
-from classroom.play import stage_set
-from classroom.screen import client_state, letters_of, window
+from classroom.course import Stage
+from classroom.drawing import letters_of
+from classroom.play import started
+from classroom.record import Record
 from classroom.session import Step
 
 # Seconds: for each letter of a remark, and for a line at least.
@@ -35,12 +36,12 @@ class Scene:
     """All that there is to see at one moment."""
 
     title: str
-    stage: object  # the classroom.course.Stage
+    stage: Stage
     source: str  # the server's, as it was when the server was started
-    terminals: dict  # from each letter to (what stands in its window, (its state, a colour))
+    record: Record
+    letters: tuple[str, ...]  # of the terminals
     typing: str  # the letter of the terminal in which the audience types, or ""
-    standings: list  # where the server's threads stand
-    log: str  # the server's
+    line: str  # what it has typed there and not sent yet
     caption: str
     keys: str  # what they do now
 
@@ -66,7 +67,7 @@ def titled_sessions(chosen, live=False):
     ]
 
 
-class Show:
+class Playback:
     """The playing of all chosen sessions, one after the other."""
 
     def __init__(self, options, draw):
@@ -92,34 +93,29 @@ class Show:
 
     def play(self, stage, title, steps, is_last):
         """Play one session, and stay with it until the audience goes on."""
-        self.stage, self.title, self.caption = stage, title, ""
+        self.stage, self.title, self.caption = stage, title, ""  # instead of the last remark
         self.letters = letters_of(steps)
         self.source = stage.server.read_text(encoding="utf-8")
-        self.actions = dict.fromkeys(self.letters, "")  # what was done last in each terminal
         self.typing = ""  # in which terminal the audience types
         self.lines = dict.fromkeys("ABCD", "")  # what it has typed in each, and not sent yet
         self.touched = False  # it has typed, so that the session cannot go on
         self.enter = "Enter goes on"
-        with stage_set(stage, self.options.nc) as self.player:
-            for step in self.player.steps(steps, before=self.pause_before):
-                if step.action == "remark":
-                    self.caption = step.text
-                elif step.action != "stands":
-                    self.actions[step.terminal] = step.action
+        with started(stage, self.options.nc) as self.player:
+            for record in self.player.steps(steps, before=self.pause_before):
                 self.look()
-                if step.line == self.options.until:
+                if record.step.line == self.options.until:
                     raise Stopped
             self.at_end(is_last)
 
     def pause_before(self, step):
         """Give the audience its time before a line, or only hear what it says.
 
-        An answer is on the screen as soon as the line before it, and a thread is where it stands:
-        nobody need press Enter to have that checked, and an Enter is kept for the next line.
+        An answer is there as soon as the line before it, and so is the line of a thread: nobody
+        has to press Enter to have that checked, and an Enter is kept for the next line.
         """
         if self.options.fast or self.options.live:
             self.wait(0)
-        elif step.action != "stands" and not (step.action == "shows" and self.options.step):
+        elif step.action != "thread" and not (step.action == "shows" and self.options.step):
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
             raise Again
@@ -190,17 +186,17 @@ class Show:
             if key == "enter":
                 self.touch()
                 self.player.connect(self.typing)
-                self.actions[self.typing] = "connects"
+                self.player.actions[self.typing] = "connects"
                 self.lines[self.typing] = ""
         elif key == "ctrl+c":
             self.touch()
             self.player.terminals[self.typing].press_ctrl_c()
             self.player.terminals[self.typing].left = True
-            self.actions[self.typing] = "leaves"
+            self.player.actions[self.typing] = "leaves"
         elif key == "enter":
             self.touch()
             self.player.terminals[self.typing].type(self.lines[self.typing])
-            self.actions[self.typing] = "connects"
+            self.player.actions[self.typing] = "connects"
             self.lines[self.typing] = ""
         elif key == "backspace":
             self.lines[self.typing] = self.lines[self.typing][:-1]
@@ -231,29 +227,15 @@ class Show:
 
     def look(self):
         """Draw what there is to see now, if it is not drawn already."""
-        terminals = self.player.terminals
-        for terminal in terminals.values():
-            terminal.read()
-        moment = self.player.moment()
         scene = Scene(
             self.title,
             self.stage,
             self.source,
-            {
-                letter: (
-                    window(
-                        terminals.get(letter),
-                        self.actions.get(letter),
-                        self.lines[letter] if letter == self.typing else None,
-                    ),
-                    client_state(moment, letter),
-                )
-                for letter in self.letters
-            },
+            self.player.record(),
+            tuple(self.letters),
             self.typing,
-            moment.standings,
-            self.player.server.log(),
-            self.caption,
+            self.lines.get(self.typing, ""),
+            self.caption or self.player.remark,
             " · ".join(self.key_words()),
         )
         if scene != self.scene:

@@ -12,9 +12,10 @@ from textual.app import App
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from classroom.demo.playback import Playback
+from classroom.demo.source import source
+from classroom.drawing import SERVED, WAITING, client_state, window
 from classroom.output import Problem, printable
-from classroom.screen import SERVED, WAITING, source
-from classroom.show import Show
 
 
 class Panel(Static):
@@ -29,7 +30,7 @@ class Panel(Static):
         self.border_title = title
         self.text, self.state = Text(), ""
 
-    def show(self, text, state=""):
+    def set(self, text, state=""):
         """Show a text, and a state of one line or two in the frame."""
         self.text, self.state = text, state
         self.fit()
@@ -50,11 +51,11 @@ class Panel(Static):
 class Source(Panel):
     """The server's source, with its threads in it."""
 
-    code, standings, offset = "", (), 0
+    code, threads, offset = "", (), 0
 
-    def show(self, code, standings):
-        if (code, standings) != (self.code, self.standings):
-            self.code, self.standings, self.offset = code, standings, 0
+    def set(self, code, threads):
+        if (code, threads) != (self.code, self.threads):
+            self.code, self.threads, self.offset = code, threads, 0
             self.fit()
 
     def scroll(self, lines):
@@ -63,7 +64,7 @@ class Source(Panel):
 
     def fit(self):
         width, height = self.content_size
-        lines, middle = source(self.code, self.standings, width, height)
+        lines, middle = source(self.code, self.threads, width, height)
         centred = round(middle - height / 2)
         first = min(max(0, centred + self.offset), max(0, len(lines) - height))
         self.offset = first - centred  # no further than there are lines
@@ -73,7 +74,7 @@ class Source(Panel):
 
 
 class Demo(App):
-    """Draws a Show, which runs in a thread of its own, and gives it the keys."""
+    """Draws a Playback, which runs in a thread of its own, and gives it the keys."""
 
     ENABLE_COMMAND_PALETTE = False
     HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-medium"), (110, "-wide")]
@@ -95,10 +96,10 @@ class Demo(App):
 
     def __init__(self, options):
         super().__init__()
-        self.problem = None  # the exception that ended the show, if one did
+        self.problem = None  # the exception that ended the playback, if one did
         self.picture = ""  # of the last scene, as an SVG
         self.scene = None
-        self.show_ = Show(options, lambda scene: self.call(self.draw, scene))
+        self.playback = Playback(options, lambda scene: self.call(self.draw, scene))
         self.panels = {}  # of the terminals, by letter
 
     def compose(self):
@@ -114,33 +115,33 @@ class Demo(App):
         for number in (signal.SIGINT, signal.SIGTERM):  # or nobody would restore the terminal
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(number, self.exit, None, 128 + number)
-        self.run_show()
+        self.run_playback()
 
     async def on_event(self, event):
         # Textual's own way has a short cut for Tab, which overtakes what was typed before it.
         if isinstance(event, events.Paste):
-            self.show_.keys.put(("paste", event.text))
+            self.playback.keys.put(("paste", event.text))
         elif not isinstance(event, events.Key):
             await super().on_event(event)
         elif event.key in {"up", "down"}:
             self.query_one("#source", Source).scroll(3 if event.key == "down" else -3)
         else:
-            self.show_.keys.put((event.key, event.character))
+            self.playback.keys.put((event.key, event.character))
 
     def on_unmount(self):
-        self.show_.keys.put(("quit", None))
+        self.playback.keys.put(("quit", None))
 
     @work(thread=True)
-    def run_show(self):
+    def run_playback(self):
         try:
-            self.show_.run()
+            self.playback.run()
             self.call(self.call_after_refresh, self.finish)  # when the last scene is drawn
         except (Problem, OSError) as problem:
             self.problem = problem
             self.call(self.exit, return_code=1)
 
     def call(self, function, *arguments, **options):
-        """Call a function from the show's thread in the app's, which may have ended meanwhile."""
+        """Call a function in the app's thread, from the playback's; the app may have ended."""
         with contextlib.suppress(RuntimeError):
             self.call_from_thread(function, *arguments, **options)
 
@@ -157,18 +158,19 @@ class Demo(App):
         self.query_one("#title", Static).update(printable(scene.title))
         self.query_one("#caption", Static).update(printable(scene.caption))
         self.query_one("#keys", Static).update(scene.keys)
-        if before is None or list(before.terminals) != list(scene.terminals):
+        if before is None or before.letters != scene.letters:
             row = self.query_one("#terminals")
             await row.remove_children()
-            self.panels = {letter: Panel(letter) for letter in scene.terminals}
+            self.panels = {letter: Panel(letter) for letter in scene.letters}
             await row.mount(*self.panels.values())
-        for letter, (text, (state, style)) in scene.terminals.items():
-            panel = self.panels[letter]
-            panel.show(text, state)
+        for letter, panel in self.panels.items():
+            state, style = client_state(scene.record, letter)
+            line = scene.line if letter == scene.typing else None
+            panel.set(window(scene.record.clients.get(letter), line), state)
             panel.set_class(style == WAITING, "waiting")
             panel.set_class(style == SERVED, "served")
             panel.set_class(letter == scene.typing, "typing")
         panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name
-        panel.show(scene.source, scene.standings)
-        self.query_one("#log", Panel).show(Text(printable(scene.log.rstrip())))
+        panel.set(scene.source, scene.record.threads)
+        self.query_one("#log", Panel).set(Text(printable(scene.record.log.rstrip())))

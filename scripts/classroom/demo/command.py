@@ -11,10 +11,10 @@ from rich.rule import Rule
 
 from classroom import interrupts
 from classroom.course import ROOT, stages
+from classroom.demo.playback import pause_after, titled_sessions
+from classroom.drawing import Chart, letters_of
 from classroom.output import Page
-from classroom.play import stage_set
-from classroom.screen import ASIDES, Chart
-from classroom.show import pause_after, titled_sessions
+from classroom.play import started
 from classroom.terminal import find_nc
 
 SIZE = 100, 30  # columns and rows of a picture that is drawn without a terminal
@@ -24,18 +24,12 @@ def print_sessions(options, pause):
     """Play all sessions and print each as columns of text; call `pause(step)` before a row."""
     console = Page()
     for stage, title, steps in titled_sessions(options.chosen):
-        chart = Chart(steps)
+        chart = Chart(letters_of(steps))
         console.print(Rule(title, align="left"), chart.head())
-        with stage_set(stage, options.nc) as player:
-            chart.port = player.server.port
-            logged = 0
-            for step in player.steps(steps, before=pause):
-                player.server.wait_for_rest()  # or its log would be complete now and then
-                log = player.server.log()
-                console.print(chart.row(step, log[logged:].rstrip("\n")))
-                if step.action not in ASIDES:  # whose rows have no column for the log
-                    logged = len(log)
-                if step.line == options.until:
+        with started(stage, options.nc) as player:
+            for record in player.steps(steps, before=pause):
+                console.print(chart.row(record))
+                if record.step.line == options.until:
                     return
         console.print()
 
@@ -84,12 +78,12 @@ def parse_arguments():
     return options
 
 
-def show_on_screen(options):
+def run_on_screen(options):
     """Run the demo's screen; return its exit status. Raises what ended a session wrongly."""
     # Until the screen is there: asyncio, interrupted while it starts, says so at length.
     for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    from classroom.app import Demo  # noqa: PLC0415 (Textual takes its time to load)
+    from classroom.demo.screen import Demo  # noqa: PLC0415 (Textual takes its time to load)
 
     if options.svg:
         options.svg.touch()  # or one would learn at the end that it cannot be written
@@ -118,7 +112,7 @@ def main():
         elif sys.stdout.isatty() and not options.fast:
             time.sleep(pause_after(step))
 
-    status = print_sessions(options, pause) if options.plain else show_on_screen(options)
+    status = print_sessions(options, pause) if options.plain else run_on_screen(options)
     if not (status or options.unattended):
         print(by_hand(options.chosen))
     return status

@@ -1,0 +1,1 @@
+"""The demo: plays the sessions of the lessons for an audience."""

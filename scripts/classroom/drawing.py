@@ -1,0 +1,104 @@
+"""How a record of a session looks, as rich text: its terminals, its clients, and its steps."""
+
+from rich.table import Table
+from rich.text import Text
+
+from classroom.output import printable
+from classroom.session import KINDS
+
+TYPED, SHOWN, NOTE = "bold", "green", "yellow"
+SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
+# Steps that happen in no terminal.
+ASIDES = {"remark": "italic cyan", "thread": "magenta"}
+
+
+def window(client, line=None):
+    """Return what a terminal shows, as rich text; `client` is its Client, None before its first nc.
+
+    `line` is what is being typed and not sent yet.
+    """
+    text = Text(overflow="fold")
+    if client:
+        text.append(f"$ nc 127.0.0.1 {client.port}\n", style="dim")
+        for kind, part in client.content:
+            text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
+        note = KINDS[client.action].note if client.action else ""
+        if client.action == "waits" and client.content and client.content[-1][0] == "shown":
+            note = ""  # the wait is over
+        if client.has_ended and client.connection:
+            note = "nc has ended"
+        if note:
+            text.append(f"{note}\n", style=NOTE)
+    if line is not None:
+        text.append(f"{line}▏" if client and not client.has_ended else "Enter connects")
+    if text.plain.endswith("\n"):
+        text.right_crop(1)
+    return text
+
+
+def letters_of(steps):
+    """Return the names of a session's terminals, in order."""
+    return sorted({step.terminal for step in steps} - {""})
+
+
+def client_state(record, letter):
+    """Return the state of a terminal's connection in a few words, and a colour or ""."""
+    client = record.clients.get(letter)
+    if client is None or client.connection != "open":
+        return (client.connection if client else ""), ""
+    unread = f"{client.unread} bytes unread" if client.unread else ""
+    served = any(thread.client == letter for thread in record.threads)
+    if client.accepted is None and record.threads:  # the threads tell what they can
+        state = ("is served", SERVED) if served else (f"nobody reads {letter}", WAITING)
+    elif client.accepted is None:
+        state = "connected", ""
+    elif not client.accepted:
+        state = f"not accepted\n{unread}".strip(), WAITING
+    elif unread:
+        state = unread, WAITING
+    elif served or not record.threads:
+        state = "is served", SERVED
+    else:
+        state = f"no recv() for {letter}", IDLE
+    return state
+
+
+class Chart:
+    """A session as columns of text, a column for each terminal; each step is a row."""
+
+    def __init__(self, letters, server=True):
+        """Take the letters of the terminals. `server` gives the server's log a column, too."""
+        self.columns = [*(["server"] if server else []), *letters]
+        self.connected = set()
+        self.logged = 0  # characters of the log that are in a row already
+
+    def head(self):
+        """Return the row with the columns' names."""
+        return self._row({name: Text(name, style="bold underline") for name in self.columns})
+
+    def row(self, record, port=None):
+        """Return the row for a step; `port` is shown instead of the server's."""
+        step = record.step
+        if step.action in ASIDES:  # they have no column for the log
+            return Text(printable(step.line), style=ASIDES[step.action])
+        text = Text()
+        if step.terminal not in self.connected:  # by this line, or implied by it
+            port = port or record.clients[step.terminal].port
+            text.append(f"$ nc 127.0.0.1 {port}\n", style="dim")
+            self.connected.add(step.terminal)
+        if note := KINDS[step.action].note:
+            text.append(note, style=NOTE)
+        else:
+            text.append(printable(step.text), style=TYPED if step.action == "types" else SHOWN)
+        text.rstrip()
+        if step.action in {"leaves", "is closed"}:
+            self.connected.remove(step.terminal)
+        log, self.logged = record.log[self.logged :].rstrip("\n"), len(record.log)
+        return self._row({"server": Text(printable(log), style="dim"), step.terminal: text})
+
+    def _row(self, cells):
+        grid = Table.grid(expand=True, padding=(0, 2))
+        for name in self.columns:
+            grid.add_column(ratio=3 if name == "server" else 2, overflow="fold")
+        grid.add_row(*(cells.get(name, "") for name in self.columns))
+        return grid
