@@ -690,10 +690,10 @@ def test_bad_option(stage, options, status):
 @behaviour("its --help shows the defaults", ours=True)
 def test_help(stage):
     words = [sys.executable, str(stage.server), "--help"]
-    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    assert stage.summary in told
+    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert stage.summary in output
     for default in ("address to bind (127.0.0.1)", "a free one (9000)", "idle seconds (60)"):
-        assert default in told
+        assert default in output
 
 
 @behaviour("it listens on loopback unless told otherwise", ours=True)

@@ -50,10 +50,10 @@ def hand_in(folder, name, code):
 
 
 def first_failure(report):
-    """Return the first behaviour that does not hold, and all that its author is told of it."""
+    """Return the first behaviour that does not hold, and all that its author is reported of it."""
     failed = next(result for result in report["behaviours"] if not result["holds"])
-    told = [failed[part] for part in ("problem", "aftermath", "hint", "last_lines")]
-    return failed["behaviour"], " ".join(filter(None, told))
+    reported = [failed[part] for part in ("problem", "aftermath", "hint", "last_lines")]
+    return failed["behaviour"], " ".join(filter(None, reported))
 
 
 def is_left(path):
@@ -107,9 +107,9 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
     code = HERE[flaw.stage].server.read_text(encoding="utf-8")
     assert code.count(flaw.old) == 1
     path = hand_in(tmp_path, "flawed", code.replace(flaw.old, flaw.new))
-    behaviour, told = first_failure(check_here(HERE[flaw.stage], path))
-    assert behaviour == flaw.caught_by, told
-    assert flaw.told in told
+    behaviour, reported = first_failure(check_here(HERE[flaw.stage], path))
+    assert behaviour == flaw.caught_by, reported
+    assert flaw.report in reported
     assert not is_left(path)
 
 
@@ -132,9 +132,9 @@ def test_what_is_no_server(stage, name, check_here, monkeypatch, tmp_path):
     if name in {"never_listens", "hides_a_child"}:  # the others do what they do as soon as they can
         monkeypatch.setattr(candidate, "START", 0.5)
     path = hand_in(tmp_path, name, code)
-    behaviour, told = first_failure(check_here(stage, path))
-    assert behaviour == "the first message is echoed", told
-    assert expected in told
+    behaviour, reported = first_failure(check_here(stage, path))
+    assert behaviour == "the first message is echoed", reported
+    assert expected in reported
     assert not is_left(path)
 
 
@@ -146,16 +146,16 @@ def test_a_class_at_once(stage, tmp_path):
     for flaw in FLAWS:
         if flaw.name in {"serves_one_at_a_time", "takes_three_seconds"}:
             code = stage.server.read_text(encoding="utf-8").replace(flaw.old, flaw.new)
-            expected[hand_in(tmp_path, flaw.name, code)] = False, flaw.told
+            expected[hand_in(tmp_path, flaw.name, code)] = False, flaw.report
     for name in ("ends_at_once", "floods", "forks_without_end"):
-        code, told = NO_SERVERS[name]
-        expected[hand_in(tmp_path, name, code)] = False, told
+        code, reported = NO_SERVERS[name]
+        expected[hand_in(tmp_path, name, code)] = False, reported
     output, _ = check("--json", stage.name, "--each", f"{tmp_path}/*/{SERVER}", status=1)
     reports = {report["command"]: report for report in json.loads(output)}
     assert reports.keys() == expected.keys()
-    for path, (passed, told) in expected.items():
+    for path, (passed, reported) in expected.items():
         assert reports[path]["passed"] == passed
-        assert passed or told in first_failure(reports[path])[1]
+        assert passed or reported in first_failure(reports[path])[1]
     assert not is_left(str(tmp_path))
 
 
@@ -306,7 +306,10 @@ def test_all_goes_on_after_a_failure(stage, tmp_path):
         ("v9.9 server.py", "there is no stage v9.9 here; there is v0."),
         ("STAGE no-such.py", "there is no no-such.py"),
         ("STAGE -- no-such-command {port}", "there is no no-such-command"),
-        ("STAGE README.md", "README.md cannot be run; name what runs it, as in: -- node"),
+        (
+            "STAGE README.md",
+            "README.md cannot be run; name the program that runs it, as in: -- node",
+        ),
         ("STAGE tests/conftest.py tests/conftest.py", "one file at a time; --each takes"),
         ("--new STAGE a b", "--new needs one folder"),
         ("STAGE tests", "tests is a folder; name the file in it"),
@@ -400,9 +403,9 @@ def test_what_is_done_is_told_at_the_end(stage, tmp_path, number):
             os.killpg(checking.pid, number)  # as the terminal does
         else:
             checking.send_signal(number)
-        told, errors = checking.communicate(timeout=10)
-    assert "came to its last line" in told
-    assert "slow" not in told
+        reported, errors = checking.communicate(timeout=10)
+    assert "came to its last line" in reported
+    assert "slow" not in reported
     assert "check: 1 of 2 were not checked" in errors
     assert wait_until(lambda: not is_left(str(tmp_path)))
 

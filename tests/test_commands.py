@@ -178,7 +178,8 @@ def test_setup_installs_nc_or_says_that_it_cannot(bare):
     done = setup(bare)
     assert done.returncode == 0
     assert done.stderr == (
-        "setup: there is no nc, and no package manager that we know; scripts/nc.py serves instead\n"
+        "setup: there is no nc, and no package manager that we know; "
+        "the commands use scripts/nc.py instead\n"
     )
     assert setup(bare).stderr == "", "it said so again"
 
@@ -186,7 +187,7 @@ def test_setup_installs_nc_or_says_that_it_cannot(bare):
     fake(path, "id", "echo 1000")
     fake(path, "apt-get", "exit 1")
     assert re.fullmatch(
-        r"setup: there is no nc; scripts/nc\.py serves instead\. "
+        r"setup: there is no nc; the commands use scripts/nc\.py instead\. "
         r"To install one: sudo sh -c '\S+/apt-get update .* install .*'\n",
         setup(bare).stderr,
     )
@@ -196,13 +197,13 @@ def test_setup_installs_nc_or_says_that_it_cannot(bare):
     done = setup(bare)
     assert done.returncode == 0
     assert "apt-get install" in done.stderr
-    assert "that failed; scripts/nc.py serves instead." in done.stderr
+    assert "that failed; the commands use scripts/nc.py instead," in done.stderr
 
     (project / ".venv" / "nc-was-tried").unlink()
     fake(path, "apt-get", f'[ "$1" = update ] || : >"{path}/nc"; /bin/chmod +x "{path}/nc"; true')
     done = setup(bare)
     assert done.returncode == 0
-    assert "serves instead" not in done.stderr
+    assert "nc.py instead" not in done.stderr
     assert (path / "nc").exists()
 
 
@@ -217,8 +218,8 @@ def test_unknown_stage():
 
 
 def test_one_stage_is_tested_without_our_commands():
-    told = run(ROOT, "./scripts/test", "--stage", NAMES[-1], "-n0", "--collect-only", "-q")
-    assert set(re.findall(r"^tests/(test_\w+\.py)::", told, re.MULTILINE)) == OF_A_STAGE
+    output = run(ROOT, "./scripts/test", "--stage", NAMES[-1], "-n0", "--collect-only", "-q")
+    assert set(re.findall(r"^tests/(test_\w+\.py)::", output, re.MULTILINE)) == OF_A_STAGE
     named = ["-n0", "--collect-only", "-q", "tests/test_session.py"]
     assert "tests/test_session.py::" in run(ROOT, "./scripts/test", "--stage", FIRST, *named)
 

@@ -221,7 +221,7 @@ def test_it_ends_with_its_terminal(demo):
     assert wait_until(lambda: not any(map(is_alive, everybody)))
 
 
-def test_a_session_that_goes_wrong_is_told(demo):
+def test_a_session_that_goes_wrong(demo):
     screen = demo("--fast", "--nc", "false", HERE.name)
     assert wait_until(lambda: screen.text() is not None and not screen.child.isalive())
     assert re.search(rb"demo: .*README\.md:\d+: A> .*\s+but A could not connect", screen.raw)

@@ -106,7 +106,7 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
     last = socket.create_connection(("127.0.0.1", server.port))
     crowd.append(last)
     assert wait_until(lambda: process.num_threads() == IDLERS + 3)
-    server.wait_for_rest()  # each thread has told of its client
+    server.wait_for_rest()  # each thread has logged its client
     # Between two cores an answer costs up to five times as much as on one. Any work for each idle
     # client costs more: 50 times, if all that is done is to ask whether its thread is alive.
     assert cost(process, last) < 10 * before
@@ -134,10 +134,10 @@ def test_out_of_files_or_threads(stage, crowd, limit, reason):
     """
     words = [sys.executable, str(stage.server), "--port", "0"]
     limited = ["/bin/sh", "-c", f'{limit}; exec "$@"', "sh", *words]
-    told = f"\ncannot accept more clients: {reason}; end this server and start it again\n"
+    output = f"\ncannot accept more clients: {reason}; end this server and start it again\n"
     with contextlib.closing(Server(limited)) as server:
         crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-        assert wait_until(lambda: told in server.log())
+        assert wait_until(lambda: output in server.log())
         crowd[0].send(b"hello\n")
         assert crowd[0].recv(1024)
         for client in crowd:

@@ -175,8 +175,8 @@ def test_commands_that_take_too_long_for_every_run():
     kills = re.findall(r"`\.venv/bin/python (\.ci/kills\.py \w+) \d+( [A-Z,]+)?`", page)
     assert len(kills) == page.count("kills.py")
     for words, signals in kills:
-        told = run(ROOT, sys.executable, *words.split(), "0", *signals.split())
-        assert told.endswith("0 left a trace\n")
+        output = run(ROOT, sys.executable, *words.split(), "0", *signals.split())
+        assert output.endswith("0 left a trace\n")
 
 
 @every_page
@@ -257,14 +257,14 @@ def test_sessions_that_name_their_stage(page, nc):
 @every_page
 @pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells who has read a line")
 def test_reports(page, tmp_path):
-    """A report in a page is what a broken server's author is told today."""
+    """A report in a page is what a broken server's author sees today."""
     for flaw in FLAWS:
         for block in blocks(page, f"report {flaw.name}"):
             code = next(s for s in stages() if s.name == flaw.stage).server.read_text()
             (tmp_path / "my_server.py").write_text(code.replace(flaw.old, flaw.new))
             command = [ROOT / "scripts" / "check", flaw.stage, "my_server.py"]
-            told = run(tmp_path, *command, status=1)
-            hold_to(without_ports(block.content), without_ports(told), block.place)
+            output = run(tmp_path, *command, status=1)
+            hold_to(without_ports(block.content), without_ports(output), block.place)
 
 
 def without_ports(report):

@@ -116,7 +116,7 @@ def test_sessions_are_found_in_markdown_with_their_lines(tmp_path, monkeypatch):
         ("client.sendall(data)", "A> x\nA< x\nA is closed", r"session:3: A is closed\n  but the"),
     ],
 )
-def test_a_wrong_server_is_told_in_full(monkeypatch, reply, text, problem):
+def test_the_report_on_a_wrong_server(monkeypatch, reply, text, problem):
     monkeypatch.setattr(Server, "patience", 0.2)
     with pytest.raises((Mismatch, Breakdown), match=problem) as caught:
         play(reply, text)
@@ -185,7 +185,7 @@ def test_a_missing_nc_is_a_breakdown():
     server.close()
 
 
-def test_a_wrong_nc_is_told():
+def test_an_nc_that_cannot_connect():
     server = Server([sys.executable, "-c", WRONG.format(reply="pass")])
     with Play(server, ["false"]) as player, pytest.raises(Mismatch, match="could not connect"):
         player.run(parse("A> x\nA< x"))

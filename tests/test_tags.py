@@ -121,7 +121,7 @@ def test_a_changed_stage_moves_its_tag_and_those_after_it(tagged):
     with (tagged / "stages" / "v0.3" / SERVER).open("a") as file:
         file.write("# changed\n")
     not_committed = (
-        "tag: stages/ has changes that are not committed; the tags go by what is committed\n"
+        "tag: stages/ has changes that are not committed; the tags contain only what is committed\n"
     )
     assert run(tagged, "./scripts/tag", "--check") == not_committed
     commit(tagged)

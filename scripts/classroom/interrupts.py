@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and a hang-up end a command, but never between two steps that belong together.
 
 All three raise KeyboardInterrupt in the main thread, except in a block `with interrupts.held:`.
-There something is created and noted, or removed; the interrupt follows at the end of the block.
+There something is created or removed; the interrupt follows at the end of the block.
 """
 
 import signal
@@ -11,7 +11,7 @@ SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 class _Held:
-    """Counts the blocks that are open, in all threads, and keeps the signal that came meanwhile.
+    """Counts the blocks that are running, in all threads, and keeps the signal that came meanwhile.
 
     Blocking the signals with a mask would not do: the kernel would give them to another thread,
     and Python would still raise KeyboardInterrupt in the main thread.

@@ -1,6 +1,7 @@
-"""What the kernel knows of connections and threads, which nc and the server do not tell.
+"""What the kernel knows about connections and threads, and nc and the server do not show.
 
-Linux tells it all. Elsewhere what cannot be known is None, and who asks must wait a while instead.
+Linux tells all of it. On other systems an unknown value is None, and the caller has to wait a
+while instead.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ ESTABLISHED, TIME_WAIT, CLOSE_WAIT, LISTEN = 1, 6, 8, 10
 _STATES = 0xFFFF & ~(1 << TIME_WAIT | 1 << LISTEN)
 _SOCK_DIAG = 4  # the netlink protocol, and of netlink(7):
 _REQUEST, _DUMP, _ERROR, _DONE = 0x1, 0x300, 2, 3
-_TCP_INFO, _BYTES_RECEIVED = 2, 128  # the attribute, and where in it the field stands
+_TCP_INFO, _BYTES_RECEIVED = 2, 128  # the attribute, and the offset of the field in it
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Connection:
 
     port: int  # the client's, by which the server's log calls it
     state: int  # of the client's end
-    # What the server's end holds; None where the kernel cannot be asked, or that end is gone.
+    # About the server's end; None where the kernel cannot be asked, or that end is gone.
     accepted: bool | None = None
     unread: int | None = None  # bytes that arrived and that the server has not read
     received: int | None = None  # bytes that arrived in all
@@ -98,7 +99,7 @@ def listeners(pids):
 
 
 class _End(NamedTuple):
-    """One end of a connection, as the kernel tells it."""
+    """One end of a connection, as the kernel describes it."""
 
     address: bytes  # its own; 4 or 16 bytes count
     local: int
@@ -145,7 +146,7 @@ def _ends(local=0, remote=0, family=socket.AF_INET, states=_STATES):
 
 
 def _unpack(message):
-    """Read struct inet_diag_msg and, of the attributes behind it, struct tcp_info."""
+    """Read struct inet_diag_msg and, from the attributes after it, struct tcp_info."""
     local, remote = struct.unpack_from(">HH", message, 4)
     unread, unsent, inode = struct.unpack_from("=II4xI", message, 56)
     received, attributes = 0, message[72:]
@@ -180,7 +181,7 @@ def _names(folder):
 
 
 def _files(pid):
-    """Return what the open files of a process are, as /proc names them."""
+    """Return the targets of a process's open files, as /proc names them."""
     found = set()
     for name in _names(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):  # it was closed meanwhile
@@ -212,7 +213,7 @@ def _sleeping_threads(pid, but):
             status = Path(f"/proc/{member}/task/{thread}/status").read_text()
         except OSError:  # the thread ended meanwhile
             return None
-        if "\nState:\tZ" in status:  # a child that has ended, and that nobody has asked about
+        if "\nState:\tZ" in status:  # a child that has ended; its parent has not called wait()
             continue
         if "\nState:\tS" not in status:
             return None

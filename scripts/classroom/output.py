@@ -1,4 +1,4 @@
-"""What a command writes, and how it ends: text from others steers nothing, and errors are one line.
+"""What a command writes and how it ends: text from others is only text, and errors are one line.
 
 A server's output, the name of a file, a client's message: such text may hold markup, or control
 characters that would move the reader's cursor, change colours or turn the writing direction.
@@ -13,12 +13,12 @@ from rich.console import Console
 
 from classroom import interrupts
 
-# A format character, but one without which emoji and several scripts fall apart.
+# They are format characters, but emoji and several scripts need them.
 JOINERS = "\u200c\u200d"
 
 
 class Problem(Exception):
-    """What the user must know, in one line that says what is wrong and what to do next."""
+    """One line for the user: what is wrong and what to do next."""
 
     status = 1  # the command's exit status
 
@@ -30,7 +30,7 @@ class Misuse(Problem):
 
 
 def printable(text):
-    """Return `text` with the escape sequence of each character that could steer a terminal.
+    """Return `text` with an escape sequence for each character that could control a terminal.
 
     Line ends, tabs, letters of all scripts and emoji stay as they are.
     """
@@ -50,7 +50,7 @@ def one_line(text):
 
 
 class Page(Console):
-    """A rich console that takes no text for markup, for an emoji's name or for control characters.
+    """A rich console that treats no text as markup, as an emoji's name or as control characters.
 
     Its width is the terminal's, or `columns` where there is no terminal.
     """
@@ -64,7 +64,7 @@ class Page(Console):
         return super().render_str(printable(text), **options | plain)
 
     def on_broken_pipe(self):
-        """Leave it to `run` that the reader has gone, as `head` does."""
+        """Let `run` handle that the reader has gone, as `head` does."""
         raise  # noqa: PLE0704 (rich calls it while it handles the BrokenPipeError)
 
 
@@ -76,7 +76,7 @@ class _Errors(io.TextIOWrapper):
 
 
 def open_streams():
-    """Give a closed standard stream the null device, and make none of them fail on a character.
+    """Replace closed standard streams by the null device, and let no character be an error.
 
     Otherwise the next file that is opened would become the stream.
     """
@@ -94,15 +94,15 @@ def open_streams():
 def run(name, main):
     """Run a command's `main`, and end the process with the exit status that it returns.
 
-    1 stands for a problem, 2 for misuse, 130 for Ctrl-C, 143 for SIGTERM and 129 for a hang-up.
+    The status is 1 for a problem, 2 for misuse, 130 for Ctrl-C, 143 for SIGTERM, 129 for a hang-up.
     """
     try:
         try:
             interrupts.install()
             sys.exit(main())
         finally:
-            interrupts.ignore()  # what is left to do takes a moment, and nothing may cut it off
-            sys.stdout.flush()  # here, because at the end of the process it could not be handled
+            interrupts.ignore()  # the rest takes a moment, and nothing may interrupt it
+            sys.stdout.flush()  # here, because at the end of the process no error is handled
     except KeyboardInterrupt as interrupt:
         status = 128 + interrupts.number_of(interrupt)
     except BrokenPipeError:
@@ -110,6 +110,6 @@ def run(name, main):
     except (Problem, OSError) as problem:
         print(f"{name}: {problem}", file=sys.stderr)
         status = getattr(problem, "status", 1)
-    # What could not be written before cannot be written now, and Python would try it again.
+    # Python would try again to write what could not be written before.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)

@@ -118,13 +118,13 @@ class Play:
             case "leaves":
                 self._leave(self.terminals[step.terminal])
             case "is closed" if self.server.foreign:
-                pass  # that a stage closes a connection is an accident of Python's
+                pass  # v0.1 closes it only because Python deletes the socket; others need not
             case "is closed":
                 self._expect_close(self.terminals[step.terminal])
             case "thread" if self.server.watched:
                 self._expect_thread(step)
             case "thread" if self.server.foreign:
-                pass  # nobody can look into it
+                pass  # we cannot see its threads
             case "remark":
                 pass
             case _:
@@ -133,7 +133,7 @@ class Play:
     def connect(self, name):
         """Start nc in the terminal of this name, and wait until it is connected."""
         terminal = self.terminals[name] = Terminal(name, self.server.port, self.nc)
-        # Who is connected first is accepted first; an nc that was only started might be second.
+        # Clients are accepted in the order in which they are connected, not started.
         wait_until(lambda: terminal.connected() or not terminal.child.isalive(), PATIENCE)
         if not terminal.connected():
             raise Mismatch(f"{name} could not connect")
@@ -146,7 +146,7 @@ class Play:
             raise Mismatch(f"the server has closed {name}'s connection")
         terminal.type(text)
         if not wait_until(terminal.delivered, PATIENCE):
-            raise Breakdown(f"what {name} typed did not reach the server's machine")
+            raise Breakdown(f"{name}'s line did not reach the server's kernel")
 
     def _expect_line(self, terminal, text):
         expected = text.encode()
@@ -156,10 +156,10 @@ class Play:
             line, line_end, rest = terminal.unseen.partition(b"\n")
             line = line.removesuffix(b"\r")
             if line_end and self.server.foreign and line[:7] == expected[:7] == b"error: ":
-                line = expected  # a server that is not ours may say it in other words
+                line = expected  # other servers may word an error differently
             if terminal.unseen and line == expected:
-                # A reply without a line end (v0.4) is whole, too. Should more than the end come
-                # later, then it is unseen, and the next look at this terminal finds it.
+                # A response without a line end (v0.4) is complete, too. If more than the line end
+                # follows, the next check of this terminal finds it.
                 terminal.unseen, terminal.line_open = rest, not line_end
                 terminal.unanswered = max(0, terminal.unanswered - 1)
                 return
@@ -191,7 +191,7 @@ class Play:
         if not waits:
             raise Mismatch(
                 f"{terminal.name} got no answer, but its line does not wait in the kernel either: "
-                "the server has read it, or does not come to rest"
+                "the server has read it, or is still busy"
             )
 
     def _leave(self, terminal):
@@ -199,7 +199,7 @@ class Play:
             terminal.read()
             return terminal.unseen or self.server.is_silent(terminal)
 
-        if terminal.unanswered:  # an answer may be on its way, and would race with Ctrl-C
+        if terminal.unanswered:  # an answer may be on its way, and Ctrl-C could overtake it
             if kernel.LINUX:
                 wait_until(settled, self.server.patience)
             else:
@@ -230,13 +230,13 @@ class Play:
             raise Mismatch(f"the threads are: {'; '.join(found)}")
 
     def _expect_no_more(self, terminal):
-        """Refuse what the server sent unasked; an nc that ends may say a word of its own."""
+        """Fail if the server sent something more; an nc that ends may print its own message."""
         if not re.fullmatch(rb"\s*((Ncat|nc|nc\.py): .*\s*)?", terminal.unseen):
             raise Mismatch(f"before that, {self._shown(terminal)}")
         terminal.unseen = b""
 
     def _explained(self, step, what):
-        """Return the Mismatch of a step, with all that there is to tell."""
+        """Return the Mismatch of a step, with everything that is known."""
         record = self.record(step)
         mismatch = Mismatch(self._report(record, what))
         mismatch.line, mismatch.what, mismatch.record = step.line, str(what), record
@@ -260,7 +260,7 @@ class Play:
 
     @staticmethod
     def _where_it_lies(terminal):
-        """Return what has become of the line that is not answered, if the kernel tells."""
+        """Say what happened to the line that has no answer, if the kernel knows."""
         found = terminal.connection()
         if terminal.unseen or found is None or found.accepted is None:
             return ""

@@ -1,4 +1,4 @@
-"""A folder for each user, in the temporary one, for what several processes share: their locks."""
+"""A folder for each user in the temporary folder: the locks that several processes share."""
 
 import contextlib
 import fcntl
@@ -30,13 +30,13 @@ def folder():
 
 
 def open_file(name):
-    """Return the descriptor of a file in the folder; it is made if it is not there."""
+    """Return the descriptor of a file in the folder; create the file if it is missing."""
     return os.open(folder() / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 @contextlib.contextmanager
 def lock(name):
-    """Let one process at a time do what stands in the block."""
+    """Let only one process at a time run the block."""
     descriptor = open_file(name)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""A terminal with nc in it, and a server, each under pexpect on a pty of its own.
+"""A terminal with nc in it, and a server, each run by pexpect on a pty of its own.
 
-The pty is also what ends them: when the program that holds it dies, however it dies,
-the kernel hangs up on them.
+The pty also ends them: when the program that holds it ends for any reason, the kernel sends
+them a hang-up.
 """
 
 import functools
@@ -23,8 +23,8 @@ from classroom.output import Problem
 from classroom.threads import Watch
 
 NC_OF_OURS = [sys.executable, str(Path(__file__).resolve().parents[1] / "nc.py")]
-PATIENCE = 5  # seconds: how long we wait for what must come
-QUIET = 0.3  # seconds without a word that pass for silence where the kernel cannot be asked
+PATIENCE = 5  # seconds to wait for what must come
+QUIET = 0.3  # seconds without output that count as silence where the kernel cannot be asked
 
 
 class Breakdown(Problem):
@@ -39,8 +39,8 @@ def find_nc():
 def wait_until(condition, seconds=PATIENCE):
     """Return the first true value of `condition()`, or its last one after `seconds`.
 
-    It looks again and again: neither the kernel nor a log file tells us when it changes. The
-    longer it has waited, the less often it looks: to look costs, too.
+    It looks again and again, because neither the kernel nor a log file notifies us. The
+    longer it has waited, the less often it looks, because looking has a cost, too.
     """
     begin = time.monotonic()
     while not (value := condition()) and (waited := time.monotonic() - begin) < seconds:
@@ -49,7 +49,7 @@ def wait_until(condition, seconds=PATIENCE):
 
 
 class _Child(pexpect.spawn):
-    """A command on a pty that also gets open files of ours, by their descriptors."""
+    """A command on a pty that also inherits some of our open files."""
 
     def __init__(self, words, descriptors, **options):
         self._descriptors = descriptors
@@ -60,7 +60,7 @@ class _Child(pexpect.spawn):
 
 
 def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
-    """Start a command on a pty that shows its bytes as they are and echoes nothing.
+    """Start a command on a pty that changes no byte of its output and echoes nothing.
 
     With `log`, an open file, its output goes there instead. The `descriptors` stay open in it.
     `prepare()` is called in the new process before the command starts. Raises Breakdown.
@@ -77,7 +77,7 @@ def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
 
     keep = [*descriptors, *([log.fileno()] if log else [])]
     try:
-        # Until it becomes the command, the child is a copy of us, and would take Ctrl-C as we do.
+        # Before exec, the child is a copy of us, and would handle Ctrl-C as we do.
         with interrupts.held:
             child = _Child(words, keep, preexec_fn=become_ready, env=env)
     except (pexpect.ExceptionPexpect, OSError) as error:
@@ -112,13 +112,13 @@ class Terminal:
         self.name = name
         self.port = port
         self.content = []  # ("typed" or "shown", text), in order
-        self.unseen = b""  # what nc has shown and nobody has looked at yet
+        self.unseen = b""  # what nc has shown and no session has checked yet
         self.typed = 0  # bytes
         self.unanswered = 0  # lines that were typed and not answered yet
         self.line_open = False  # the last line came without its end, which may still come
         self.ended = False  # nc has
         self.left = False  # as its session has it
-        self.client_port = None  # from which nc is connected, by which the server's log calls it
+        self.client_port = None  # from which nc is connected; the server's log names it
         self.child = spawn([*nc, "127.0.0.1", str(port)])
 
     def connection(self):
@@ -141,7 +141,7 @@ class Terminal:
         return self.ended or found is None or found.state == kernel.CLOSE_WAIT
 
     def is_done(self):
-        """Say whether nc has shown all that has come to it, and all of that was looked at.
+        """Say whether nc has shown all that it has received, and a session has checked all of it.
 
         What came just before the server closed the connection may be on its way to the terminal.
         """
@@ -159,14 +159,14 @@ class Terminal:
         self.content.append(("typed", f"{text}\n"))
 
     def delivered(self):
-        """Say whether all that was typed has reached the server's kernel, if one can know."""
+        """Say whether all that was typed is in the server's kernel; True if nobody can know."""
         found = self.connection()
         if found is None or found.received is None or found.state != kernel.ESTABLISHED:
             return True
         return found.received >= self.typed
 
     def read(self, seconds=0):
-        """Take in what nc shows within `seconds`; return as soon as there is something."""
+        """Read what nc shows within `seconds`; return as soon as there is something."""
         if self.ended:
             return
         try:
@@ -187,7 +187,7 @@ class Terminal:
         self.content.append(("shown", shown.decode(errors="backslashreplace")))
 
     def press_ctrl_c(self):
-        """End nc as a student does, and take in what it still shows."""
+        """End nc as a student does, and read what it still shows."""
         self.child.sendintr()
         if not wait_until(self._read_to_the_end):
             raise Breakdown(f"Ctrl-C does not end {self.name}'s nc")
@@ -204,19 +204,19 @@ class Terminal:
 class Server:
     """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
 
-    foreign = False  # somebody else's: it may differ from a stage in what the course does not teach
-    may_sleep = False  # a stage that is at rest has nothing more to say; others may go on later
+    foreign = False  # written by others: it may differ in what the course does not teach
+    may_sleep = False  # it may send more after a rest; a stage of the course never does
     patience = PATIENCE  # seconds to wait for an answer
 
     def __init__(self, words, watched=False):
         """Start the command `words`; it becomes ready while the caller does something else.
 
-        `watched`: it is a Python server, whose threads one wants to see (see classroom.threads).
+        `watched`: it is a Python server, and the caller wants to see its threads; see Watch.
         """
         self.words = words
         self.watch = Watch(words) if watched else None
         # Its log goes to a file: a pty that nobody reads would block the server in the end. The
-        # file has no name, so that nothing is left of it, however we end.
+        # file has no name, so nothing is left of it, no matter how we end.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         self.child = self._start()
 
@@ -257,7 +257,7 @@ class Server:
 
     def has_ended(self):
         """Say whether a server that has closed a connection did so because it ends."""
-        if kernel.LINUX:  # to end takes it a while, in which it does not sleep
+        if kernel.LINUX:  # until it has ended, it does not sleep
             wait_until(self.at_rest, self.patience)
         else:
             wait_until(lambda: not self.alive(), 1)
@@ -280,11 +280,11 @@ class Server:
         return kernel.at_rest(self.child.pid, look, ours)
 
     def wait_for_rest(self):
-        """Wait until it has done and logged all that there is to do."""
+        """Wait until it has done and logged everything that it can do now."""
         if kernel.LINUX:
             wait_until(self.at_rest)
         else:
-            time.sleep(QUIET)  # nobody tells
+            time.sleep(QUIET)  # here the system does not tell when it is at rest
 
     def threads(self, letters=MappingProxyType({})):
         """Return its threads, oldest first, each a Thread; none if it is not watched.
@@ -294,17 +294,17 @@ class Server:
         return self.watch.look(self.log(), letters) if self.watched else []
 
     def holds_unread(self, terminal):
-        """Say whether the server is at rest while the terminal's open line lies unread. Linux only.
+        """Say whether the server is at rest and has not read the terminal's last line. Linux only.
 
-        A terminal without an open line cannot have one there; for it the rest alone must do.
+        If the terminal has no line without an answer, it is enough that the server is at rest.
         """
         found = self.at_rest(terminal.connection)
         return bool(found) and bool(found.unread or not terminal.unanswered)
 
     def is_silent(self, terminal):
-        """Say whether all that the server has to say to the terminal is shown there. Linux only.
+        """Say whether the server will send nothing more to the terminal by itself. Linux only.
 
-        The server is at rest; after that nc is at rest; and after that nothing was shown.
+        The server is at rest; after that nc is at rest; and after that nc has shown nothing.
         """
         return self.at_rest() and terminal.is_done()
 

@@ -15,7 +15,7 @@ CALLS = re.compile(r"\.(accept|recv|sendall)\(")
 
 
 class Watch:
-    """The view into one server process; see classroom.watched, which runs the server for it."""
+    """Asks one server process about its threads; classroom.watched runs the server and answers."""
 
     def __init__(self, words):
         """`words` are the command of a Python server: python, file, …"""
@@ -24,19 +24,19 @@ class Watch:
         self._ours, self._theirs = socket.socketpair()
         self._ours.settimeout(SECONDS)
         self._process = self._ours.makefile("rwb", buffering=0)
-        self.descriptor = self._theirs.fileno()  # which the process must get
+        self.descriptor = self._theirs.fileno()  # which the process must inherit
 
     def words(self):
         """Return the command that runs the server watched."""
         return [self._python, WATCHED, str(self.descriptor), self._server, *self._options]
 
     def started(self):
-        """Note that the process has its end of the connection now, and that it alone has it."""
+        """Close our copy of the process's end of the connection, once the process has its own."""
         self._theirs.close()
 
     @functools.cached_property
     def thread_id(self):
-        """The number by which the kernel knows the thread in there that answers us."""
+        """The kernel's number of the thread that answers us."""
         return int(self._process.readline())
 
     def look(self, log, letters):

@@ -1,7 +1,7 @@
 """Servers that are wrong on purpose: each is a stage with one thing changed.
 
-For each of them: the behaviour that must catch it, and words that must be in what its author is
-told. tests/test_check.py hands them all in.
+For each of them: the behaviour that must catch it, and words that must be in the report on it.
+tests/test_check.py hands them all in.
 """
 
 from typing import NamedTuple
@@ -12,10 +12,10 @@ from classroom import kernel
 class Flaw(NamedTuple):
     name: str
     stage: str
-    old: str  # what stands in the stage's server
-    new: str  # what stands there instead
+    old: str  # a part of the stage's server
+    new: str  # what replaces it
     caught_by: str  # the behaviour
-    told: str  # a part of what its author is told
+    report: str  # a part of the report on it
 
 
 SEND = "                client.sendall(data)\n"
@@ -388,7 +388,7 @@ FLAWS = [
     ),
 ]
 
-# What is no server at all, by name: its code, and a part of what its author is told.
+# What is no server at all, by name: its code, and a part of the report on it.
 NO_SERVERS = {
     "ends_at_once": (
         "import sys; sys.exit('oops')",
@@ -397,7 +397,7 @@ NO_SERVERS = {
     "never_listens": ("while True: pass", "Your server does not listen within"),
     "floods": (
         "while True: print('x' * 1000)",
-        "Your server wrote more than 10 MB, and had to end",
+        "Your server was ended because it wrote more than 10 MB",
     ),
     "forks_without_end": ("import os\nwhile True: os.fork()", "before it listened"),
     "hides_a_child": (
@@ -412,6 +412,6 @@ NO_SERVERS = {
         "import os, socket, time\n"
         "s = socket.create_server(('::1', int(os.environ['PORT'])), family=socket.AF_INET6)\n"
         "time.sleep(1000)",
-        "IPv6 alone",
+        "IPv6 only",
     ),
 }

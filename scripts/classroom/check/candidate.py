@@ -1,7 +1,7 @@
-"""A server that somebody else wrote, in whatever language, as the checker runs it.
+"""A server that somebody else wrote, in any language, as the checker runs it.
 
-It is code that one does not trust. It runs as the user who calls, within limits, and whatever it
-has started ends with it.
+Nobody has read its code. It runs with the rights of the user, within limits, and everything that
+it has started ends with it.
 """
 
 import atexit
@@ -32,16 +32,21 @@ MARK = "CHECKED_SERVER"  # an environment variable by which all its processes ar
 LIMITS = {
     resource.RLIMIT_CPU: 60,  # seconds of processor time for each process
     resource.RLIMIT_DATA: 2 << 30,  # bytes of memory for each process
-    resource.RLIMIT_FSIZE: 10 << 20,  # bytes in each file that it writes, its output among them
+    resource.RLIMIT_FSIZE: 10 << 20,  # bytes in each file that it writes; its output is one of them
     resource.RLIMIT_CORE: 0,
 }
 PROCESSES = 200  # and threads, at most
 LONGEST_PROGRAM = 1_000_000  # bytes
-ADDRESSES = {"127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"}  # at which 127.0.0.1 is heard
+ADDRESSES = {
+    "127.0.0.1",
+    "0.0.0.0",
+    "::",
+    "::ffff:127.0.0.1",
+}  # at which a server gets connections to 127.0.0.1
 
 
 class Candidate(Server):
-    """A server process that need not say where it listens: it is told, and watched."""
+    """A server process that need not log where it listens: it gets a port, and we look there."""
 
     foreign = True
     may_sleep = True
@@ -60,7 +65,7 @@ class Candidate(Server):
     def _start(self):
         environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
         environment.pop("PYTHONPATH", None)
-        if not self._group and os.getuid():  # root has no limit but that of a group
+        if not self._group and os.getuid():  # for root, only the limit of a group holds
             self._processes = _processes_of_the_user()
 
         def limit():
@@ -75,10 +80,10 @@ class Candidate(Server):
 
     @functools.cached_property
     def port(self):
-        """The port that it listens on. Waits for it; raises Breakdown if it does not come."""
+        """The port on which it listens. Waits until it does; raises Breakdown if it never does."""
         deadline = time.monotonic() + START
         there, elsewhere = [], None
-        # A fork bomb is not left alone until the deadline: it takes the processor from all others.
+        # A fork bomb is ended before the deadline, because it takes the processor from all others.
         while time.monotonic() < deadline and self.alive() and not self._forks_without_end():
             there = kernel.listeners(kernel.family(self.child.pid))
             if any(port == self.number and address in ADDRESSES for address, port in there):
@@ -87,7 +92,7 @@ class Candidate(Server):
             if there:
                 elsewhere = elsewhere or time.monotonic()
                 deadline = min(deadline, elsewhere + ELSEWHERE)
-            time.sleep(0.01)  # nobody tells us when it listens
+            time.sleep(0.01)  # nothing notifies us when it listens
         raise Breakdown(self._why_not(there))
 
     def _why_not(self, there):
@@ -99,13 +104,13 @@ class Candidate(Server):
                 f"PORT={self.number} {words}"
             )
         if at := [address for address, port in there if port == self.number]:
-            told = "IPv6 alone" if at == ["::1"] else "not at 127.0.0.1"
-            return f"your server listens at {at[0]}, {told}; let it listen at 127.0.0.1"
+            which = "IPv6 only" if at == ["::1"] else "not at 127.0.0.1"
+            return f"your server listens at {at[0]}, {which}; let it listen at 127.0.0.1"
         if there:
             ports = ", ".join(sorted({str(port) for _, port in there}))
             return (
-                f"your server listens on port {ports}, and was told {self.number}; let it bind() "
-                "to the port from --port or the environment's PORT, or write {port} into its "
+                f"your server listens on port {ports} instead of {self.number}; let it bind() to "
+                "the port from --port or from PORT in the environment, or write {port} into its "
                 "command"
             )
         if self._forks_without_end():
@@ -126,13 +131,15 @@ class Candidate(Server):
 
     def how_it_ended(self):
         if os.fstat(self._log.fileno()).st_size >= LIMITS[resource.RLIMIT_FSIZE]:
-            return "wrote more than 10 MB, and had to end"
+            return "was ended because it wrote more than 10 MB"
         if self.child.exitstatus == 0:
             return "came to its last line and ended, or went into the background"
         return super().how_it_ended()
 
     def log(self):
-        return self._written(10000).decode(errors="backslashreplace")  # of a flood, the end
+        return self._written(10000).decode(
+            errors="backslashreplace"
+        )  # the end of it, if it is very long
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""
@@ -145,7 +152,7 @@ class Candidate(Server):
                 _open.remove(self)
 
     def _marked(self):
-        """Return the processes that bear our mark. One that has ended bears nothing."""
+        """Return the processes that have our mark. One that has ended has no environment."""
         return [pid for pid in psutil.pids() if self.mark in _environment(pid)]
 
 
@@ -154,7 +161,7 @@ _open = set()  # of the Candidates that are not closed yet
 
 @atexit.register
 def _close_all():
-    """Close what an interrupt has kept from being closed."""
+    """Close the servers that were not closed because of an interrupt."""
     for candidate in list(_open):
         candidate.close()
 
@@ -163,7 +170,7 @@ class ControlGroup:
     """Limits the number of its processes, and knows all of them. The kernel's limit for a user
     does not hold for root; this one does.
 
-    It is locked for as long as the process that has made it lives.
+    It is locked for as long as the process that made it lives.
     """
 
     FOLDERS = Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")
@@ -174,8 +181,8 @@ class ControlGroup:
 
     @classmethod
     def make(cls):
-        """Return a new group; None where there can be none."""
-        # In a plain folder one can make others, too, but they would limit nothing.
+        """Return a new group; None if this user or this system cannot have one."""
+        # In a plain folder we could create others, too, but they would limit nothing.
         for folder in [folder for folder in cls.FOLDERS if (folder / "cgroup.procs").exists()]:
             path = folder / f"check-{uuid.uuid4().hex}"
             with contextlib.suppress(OSError), shared.lock("groups"):
@@ -259,7 +266,7 @@ def _orphans():
 def _end_all(processes):
     """End the processes whose numbers `processes()` returns, and those that they start meanwhile.
 
-    First all are stopped: a fork bomb starts new ones as fast as one kills the old ones.
+    First all are stopped: a fork bomb starts new processes as fast as we kill the old ones.
     """
     found = set()
     while new := set(processes()) - found:
@@ -275,10 +282,10 @@ def _signal(pids, number):
 
 
 def _processes_of_the_user():
-    """Return how many processes and threads this user may run: until the server listens, and then.
+    """Return how many processes and threads this user may run before the server listens, and after.
 
-    It counts whatever the user runs, the other servers of a class among it. So a fork bomb stops at
-    the lower number, and a server that listens has room beside it up to the higher one.
+    The limit counts everything that the user runs, also the other servers of a class. A fork bomb
+    stops at the lower number, and a server that listens may go on up to the higher one.
     """
     others = sum(
         process.info["num_threads"] or 0
@@ -291,9 +298,9 @@ def _processes_of_the_user():
 
 
 def _whose():
-    """Return what tells our marks from those of others whose ports are locked in another file.
+    """Return a name for the folder in which our ports are locked, for our marks.
 
-    Not by its path: in a chroot, another file has the same.
+    It is not the path: in a chroot, another folder may have the same path.
     """
     folder = shared.folder().stat()
     return f"{folder.st_dev}-{folder.st_ino}"
@@ -314,7 +321,7 @@ def _environment(pid):
 def _ports():
     """Yield ports that are free, and that no other check takes while this process lives.
 
-    They lie below those that the system gives to whoever asks for any port at all.
+    They are below the ports that the system chooses for port 0.
     """
     first, last = 10000, 31999
     begin = random.randint(first, last)
@@ -350,9 +357,9 @@ def _unlock_port(port):
 
 
 def read_program(path):
-    """Return the text of a program; raise Problem for what is no file or too long for a program.
+    """Return the text of a program; raise Problem if it is not a regular file, or too long.
 
-    A device or a pipe may give bytes without an end, or none at all.
+    A device or a pipe may give bytes without an end, or block.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -366,8 +373,8 @@ def read_program(path):
 def command(words, port):
     """Return the command `words` with its port.
 
-    `{port}` in it becomes the number. A Python file gets --port if that word is in it. Any other
-    command finds it in the environment, as PORT.
+    `{port}` in it becomes the number. A Python file gets --port if it contains that word. Any other
+    command finds it in the environment as PORT.
     """
     if any("{port}" in word for word in words):
         return [word.replace("{port}", str(port)) for word in words]

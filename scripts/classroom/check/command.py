@@ -9,13 +9,13 @@ from classroom.course import stages
 from classroom.output import Page, Problem, one_line
 
 EPILOG = """\
-Your server must listen on 127.0.0.1 at a port that it is told: {port} in the command stands for
-it; a Python file in which --port stands gets that option; any other command finds it as PORT in
-the environment.
+Your server must listen on 127.0.0.1, at the port that the checker chooses. {port} in the command
+becomes that port. A Python file that contains --port gets it as an option. Any other command
+finds it in the environment as PORT.
 
-It is run as the user that you are, with your rights, so check only what you would run yourself.
+The server runs with your rights, so check only what you would run yourself.
 Limits: 60 seconds of processor time, 2 GB of memory and 10 MB of output for each process, 200
-processes and threads. What it starts is ended with it."""
+processes and threads. Everything that the server starts ends with it."""
 
 
 def problem_of_command(program, *arguments):
@@ -32,9 +32,8 @@ def problem_of_command(program, *arguments):
         elif program.endswith(".py") and not on_the_path:
             problem = "one file at a time; --each takes a pattern of many"
         elif not on_the_path:
-            problem = (
-                f"{program} cannot be run; name what runs it, as in: -- node {program} {{port}}"
-            )
+            runner = f"-- node {program} {{port}}"
+            problem = f"{program} cannot be run; name the program that runs it, as in: {runner}"
     except PermissionError:
         problem = f"{program} cannot be read; look at its permissions"
     except Problem as found:
@@ -76,7 +75,7 @@ def parse_arguments():
 
 
 def main():
-    """Run ./scripts/check; return 0 if all holds and 1 if not."""
+    """Run ./scripts/check; return 0 if all behaviours hold and 1 if not."""
     options = parse_arguments()
     if options.new:
         return start.write_new(options.stage, options.new)

@@ -1,4 +1,4 @@
-"""Runs the behaviours on one server, and reports each of them as it comes."""
+"""Runs the behaviours on one server, and reports the result of each at once."""
 
 import json
 import os
@@ -56,17 +56,17 @@ class OnPage:
 
     def end(self, report):
         if report["passed"]:
-            told = f"All {report['of']} behaviours hold, in {report['seconds']:.1f} s."
+            result = f"All {report['of']} behaviours hold, in {report['seconds']:.1f} s."
         else:
             rest = report["of"] - len(report["behaviours"])
-            told = f"{report['held']} of {report['of']} behaviours hold" + (
+            result = f"{report['held']} of {report['of']} behaviours hold" + (
                 f"; {rest} not tried yet (--all goes on)." if rest else "."
             )
-        self.page.print(told)
+        self.page.print(result)
 
 
 class AsJson:
-    """Writes a report as JSON, each behaviour when it is known: see `read_json`."""
+    """Writes a report as JSON, each behaviour as soon as it is known; see `read_json`."""
 
     def begin(self, report):
         head = json.dumps({name: report[name] for name in ("stage", "command", "of")})
@@ -77,7 +77,7 @@ class AsJson:
         pass
 
     def add(self, result, error):
-        # The comma stands before it: each line that is there is whole.
+        # The comma comes before it, so every line that was written is complete.
         print(f"{self.comma}{json.dumps(result)}", flush=True)
         self.comma = ","
 
@@ -87,7 +87,7 @@ class AsJson:
 
 
 def read_json(text):
-    """Return the report that AsJson has written, also if the writer was killed on the way."""
+    """Return the report that AsJson has written, also if the writer was killed before its end."""
     report = {"of": 0, "behaviours": []}
     try:
         report |= json.loads(text)
@@ -99,7 +99,7 @@ def read_json(text):
 
 
 class Report:
-    """A plugin of pytest that hears how each behaviour went."""
+    """A pytest plugin that gets the result of each behaviour."""
 
     def __init__(self, stage, words, go_on, writer):
         self.stage = stage
@@ -120,7 +120,7 @@ class Report:
         self.write("progress", len(self.results), self.content["of"])
 
     def write(self, what, *arguments):
-        """Let the writer write; if it cannot, end pytest, which would print an error of its own."""
+        """Let the writer write; if it cannot, end pytest, which would print an error itself."""
         try:
             getattr(self.writer, what)(*arguments)
         except OSError as error:
@@ -167,7 +167,7 @@ class Report:
         self.write("add", result, error)
 
     def complete(self, seconds):
-        """Return all that there is to say."""
+        """Return the whole report."""
         return self.content | {
             "passed": all(result["holds"] for result in self.results),
             "held": sum(result["holds"] for result in self.results),
@@ -188,7 +188,7 @@ def check(stage, words, go_on, writer):
     options += [f"--nc={shlex.join(find_nc())}"]
     chosen = [tests / "test_behaviours.py", f"{tests / 'test_lessons.py'}::test_session"]
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
-        del os.environ[name]  # they are for other runs
+        del os.environ[name]  # they are meant for other runs
     status = pytest.main([*map(str, [*options, *chosen])], plugins=[report])
     if status in {pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR}:
         raise Problem("the suite itself is broken; ./scripts/test says more")

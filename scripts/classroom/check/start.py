@@ -1,4 +1,4 @@
-"""Writes a server to start from: that of the stage before, with the lesson's task on top."""
+"""Writes a server to start from: the stage before, with the lesson's task at its top."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ from classroom.output import Problem, one_line
 
 
 def write_new(stage, folder):
-    """Write the server that one starts from into `folder`; raise Problem if one is there."""
+    """Write the server to start from into `folder`; raise Problem if there is one already."""
     path = Path(folder) / SERVER
     if path.exists():
         raise Problem(f"{path} is there already; choose another folder")

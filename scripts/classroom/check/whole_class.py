@@ -1,4 +1,4 @@
-"""Checks the servers of a whole class, some at a time, each in a process of its own."""
+"""Checks the servers of a whole class, several at a time, each in a process of its own."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ TO_END = 5  # seconds that a check has to end what it has started
 def files_of(patterns):
     """Return the files that the patterns match; raise Misuse if one matches nothing.
 
-    What is the name of a file is no pattern: a folder may be called [final].
+    A name that exists is not a pattern: a folder may be called [final].
     """
     paths = set()
     for pattern in patterns:
@@ -42,7 +42,7 @@ async def check_in_a_process(stage, path, go_on=False):
     starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
     try:
         checking = await asyncio.shield(starting)
-    except asyncio.CancelledError:  # at Ctrl-C; half started, it could not be ended
+    except asyncio.CancelledError:  # at Ctrl-C; first let it start, or we could not end it
         await _end(await starting)
         raise
     output = asyncio.create_task(checking.communicate())
@@ -57,13 +57,13 @@ async def check_in_a_process(stage, path, go_on=False):
         report["problem"] = f"It is not done after {SECONDS} seconds."
     elif "seconds" not in report:
         last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        told = last_line or f"the check ended with status {checking.returncode}"
-        report["problem"] = f"It could not be checked: {told}"
+        reason = last_line or f"the check ended with status {checking.returncode}"
+        report["problem"] = f"It could not be checked: {reason}"
     return report | {"command": path}
 
 
 async def _end(checking):
-    """End a check if it runs. It ends what it has started; if it cannot, that is done here."""
+    """End a check if it still runs. It ends what it has started; if it cannot, we do."""
     with contextlib.suppress(ProcessLookupError):
         checking.terminate()
     try:
@@ -77,7 +77,7 @@ async def _end(checking):
 
 async def _check_all(stage, paths, go_on, reports):
     """Check all files; put each report into `reports` when it is known."""
-    # Much of a check is waiting for what does not come.
+    # For much of its time, a check waits.
     turns = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 
     async def check_in_turn(path):
@@ -85,14 +85,14 @@ async def _check_all(stage, paths, go_on, reports):
             reports[path] = await check_in_a_process(stage, path, go_on)
         print(f"{len(reports)} of {len(paths)}: {one_line(path)}", file=sys.stderr)
 
-    # Without return_exceptions, the first check that ends at Ctrl-C would cut off the others.
+    # Without return_exceptions, the first check that ends at Ctrl-C would cancel the others.
     for error in await asyncio.gather(*map(check_in_turn, paths), return_exceptions=True):
         if error:
             raise error
 
 
 def check_each(stage, patterns, go_on, as_json):
-    """Check many files and print a table, also of what is known at Ctrl-C; return the status."""
+    """Check many files and print a table, at Ctrl-C of those that are done; return the status."""
     paths = files_of(patterns)
     reports = {}
     interrupt = []
@@ -101,7 +101,7 @@ def check_each(stage, patterns, go_on, as_json):
         checks = asyncio.current_task()
 
         def end(number):
-            if not interrupt:  # a second one would cut off the ending
+            if not interrupt:  # a second one would interrupt the clean-up
                 checks.cancel()
             interrupt.append(number)
 
@@ -130,19 +130,19 @@ def print_reports(reports, as_json):
     table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"
     names = [report["command"] for report in reports]
-    if len(names) > 1:  # the folders that all have in common say nothing
+    if len(names) > 1:  # leave out the folders that all have in common
         common = os.path.commonpath([Path(name).absolute().parent for name in names])
         names = [os.path.relpath(name, common) for name in names]
     for name, report in zip(names, reports, strict=True):
         failed = [result for result in report["behaviours"] if not result["holds"]]
-        told = report.get("problem", "")
+        problem = report.get("problem", "")
         if failed:
-            told = failed[0]["behaviour"]
-            if not failed[0]["hint"]:  # it has ended, or never begun
+            problem = failed[0]["behaviour"]
+            if not failed[0]["hint"]:  # the server has ended, or never listened
                 last_line = failed[0]["last_lines"].rpartition("\n")[2]
-                told = f"{failed[0]['problem']} {last_line[:200]}"
+                problem = f"{failed[0]['problem']} {last_line[:200]}"
         style = "green" if report["passed"] else "red"
         table.add_row(
-            one_line(name), f"{report['held']} of {report['of']}", one_line(told), style=style
+            one_line(name), f"{report['held']} of {report['of']}", one_line(problem), style=style
         )
     Page(columns=1000).print(table)  # into a pipe, a row is a line

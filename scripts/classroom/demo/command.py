@@ -1,4 +1,4 @@
-"""The demo: plays the sessions of the lessons, on a screen of panels or as columns of text."""
+"""Plays the sessions of the lessons, in panels on a terminal, or as columns of text."""
 
 import argparse
 import shlex
@@ -57,7 +57,9 @@ def parse_arguments():
     pace.add_argument("--live", action="store_true", help="play nothing; type yourself")
     parser.add_argument("--plain", action="store_true", help="columns of text, as into a pipe")
     parser.add_argument("--until", metavar="LINE", help="end after this line of a session")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the last moment at the end")
+    parser.add_argument(
+        "--svg", type=Path, metavar="FILE", help="at the end, draw what there is to see"
+    )
     parser.add_argument("--nc", type=shlex.split, help="the command that starts nc")
     options = parser.parse_args()
     here = {stage.name: stage for stage in stages()}
@@ -70,7 +72,7 @@ def parse_arguments():
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.plain
     if options.live and not on_terminal:
         parser.error("--live needs a terminal")
-    # Without a terminal a picture can be drawn all the same, of a screen that nobody sees.
+    # Without a terminal, a picture can still be drawn, of a screen that nobody sees.
     options.unattended = bool(options.svg) and not on_terminal
     options.fast = options.fast or options.unattended
     options.plain = not on_terminal and not options.svg
@@ -80,13 +82,13 @@ def parse_arguments():
 
 def run_on_screen(options):
     """Run the demo's screen; return its exit status. Raises what ended a session wrongly."""
-    # Until the screen is there: asyncio, interrupted while it starts, says so at length.
+    # Until the screen is there: asyncio prints a long traceback if it is interrupted at its start.
     for number in interrupts.SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    from classroom.demo.screen import Demo  # noqa: PLC0415 (Textual takes its time to load)
+    from classroom.demo.screen import Demo  # noqa: PLC0415 (Textual takes long to load)
 
     if options.svg:
-        options.svg.touch()  # or one would learn at the end that it cannot be written
+        options.svg.touch()  # if it cannot be written, say so now and not at the end
     app = Demo(options)
     app.run(headless=options.unattended, size=SIZE if options.unattended else None)
     if app.problem:

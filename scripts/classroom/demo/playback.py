@@ -24,11 +24,11 @@ TYPING = ("Tab next terminal", "Ctrl-C ends nc", "Esc gives the keyboard back")
 
 
 class Stopped(Exception):
-    """The audience has had enough."""
+    """The audience ends the demo."""
 
 
 class Again(Exception):
-    """The session is to be played from its start."""
+    """Play the session again from its start."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Playback:
         self.scene = None
 
     def run(self):
-        """Play all. Returns when the audience has had enough, or --until is reached.
+        """Play all. Returns when the audience ends the demo, or --until is reached.
 
         Raises Mismatch or Breakdown when a session does not go as its lesson says.
         """
@@ -92,13 +92,13 @@ class Playback:
                     number += 1
 
     def play(self, stage, title, steps, is_last):
-        """Play one session, and stay with it until the audience goes on."""
+        """Play one session, and wait at its end until the audience goes on."""
         self.stage, self.title, self.caption = stage, title, ""  # instead of the last remark
         self.letters = letters_of(steps)
         self.source = stage.server.read_text(encoding="utf-8")
         self.typing = ""  # in which terminal the audience types
         self.lines = dict.fromkeys("ABCD", "")  # what it has typed in each, and not sent yet
-        self.touched = False  # it has typed, so that the session cannot go on
+        self.touched = False  # it has typed, so the session cannot go on
         self.enter = "Enter goes on"
         with started(stage, self.options.nc) as self.player:
             for record in self.player.steps(steps, before=self.pause_before):
@@ -108,7 +108,7 @@ class Playback:
             self.at_end(is_last)
 
     def pause_before(self, step):
-        """Give the audience its time before a line, or only hear what it says.
+        """Give the audience its time before a line, or only handle its keys.
 
         An answer is there as soon as the line before it, and so is the line of a thread: nobody
         has to press Enter to have that checked, and an Enter is kept for the next line.
@@ -121,12 +121,12 @@ class Playback:
             raise Again
 
     def at_end(self, is_last):
-        """Stay until the audience goes on: to the next session, or, after the last, home."""
+        """Wait until the audience goes on: to the next session, or, after the last, out."""
         self.enter = "Enter leaves" if is_last else "Enter next"
         if self.options.live:
             self.typing = "A"
         elif is_last:
-            self.caption = "The end. q leaves, and tells how to try it by hand."
+            self.caption = "The end. q leaves, and says how to try it by hand."
         if self.options.unattended:
             return
         if self.options.step or self.options.live or is_last:
@@ -137,7 +137,7 @@ class Playback:
     def wait(self, seconds):
         """Look at the server until the audience goes on, or so many seconds have passed.
 
-        When the audience has typed, or does so, only its word counts.
+        When the audience has typed, or is typing, only its keys count.
         """
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while True:
@@ -146,7 +146,9 @@ class Playback:
             with contextlib.suppress(queue.Empty):
                 key = self.keys.get(timeout=min(PERIOD, rest))
                 while not self.press(*key):
-                    key = self.keys.get_nowait()  # to draw after each would slow who types fast
+                    key = (
+                        self.keys.get_nowait()
+                    )  # drawing after each key would lag behind a fast typist
                 return
             if not rest and not self.typing and not self.touched:
                 return
@@ -171,7 +173,7 @@ class Playback:
         return key in {"enter", "space"}
 
     def type(self, key, character):
-        """Do what a key says in a terminal: nc runs there, or begins with Enter.
+        """Do what a key says in a terminal, where Enter starts nc if it does not run.
 
         With the key "paste", `character` is any number of them.
         """
@@ -220,7 +222,7 @@ class Playback:
         ]
 
     def touch(self):
-        """Note that the session is the audience's now; before its end, it cannot go on."""
+        """Note that the audience has typed: the session cannot go on, only begin again."""
         self.touched = True
         if self.enter == "Enter goes on":
             self.enter = "Enter begins again"

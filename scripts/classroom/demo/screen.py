@@ -21,8 +21,8 @@ from classroom.output import Problem, printable
 class Panel(Static):
     """A window with a title, which shows the end of a text.
 
-    What is out of sight is cut off here: Textual's own scrolling comes a moment after the text has
-    changed, and under load too early.
+    It cuts off the rest itself: Textual scrolls a moment after the text has changed, and under
+    load too early.
     """
 
     def __init__(self, title, id=None):
@@ -35,7 +35,7 @@ class Panel(Static):
         self.text, self.state = text, state
         self.fit()
 
-    def on_resize(self):  # Textual calls it for each class that has one, and not the last alone
+    def on_resize(self):  # Textual calls that of each class, not only the last one
         self.fit()
 
     def fit(self):
@@ -67,7 +67,7 @@ class Source(Panel):
         lines, middle = source(self.code, self.threads, width, height)
         centred = round(middle - height / 2)
         first = min(max(0, centred + self.offset), max(0, len(lines) - height))
-        self.offset = first - centred  # no further than there are lines
+        self.offset = first - centred  # not beyond the last line
         for line in lines[first : first + height]:
             line.truncate(width)
         self.update(Text("\n").join(lines[first : first + height]))
@@ -112,13 +112,16 @@ class Demo(App):
         yield Static(id="keys", markup=False)
 
     def on_mount(self):
-        for number in (signal.SIGINT, signal.SIGTERM):  # or nobody would restore the terminal
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # otherwise nobody would restore the terminal
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(number, self.exit, None, 128 + number)
         self.run_playback()
 
     async def on_event(self, event):
-        # Textual's own way has a short cut for Tab, which overtakes what was typed before it.
+        # Textual itself would handle Tab before the keys that were typed before it.
         if isinstance(event, events.Paste):
             self.playback.keys.put(("paste", event.text))
         elif not isinstance(event, events.Key):
@@ -147,8 +150,8 @@ class Demo(App):
 
     def finish(self):
         svg = self.export_screenshot(title=f"./scripts/demo {self.scene.stage.name}")
-        # Textual's picture fetches its font from the network, lets spaces collapse, and has now
-        # and then a rectangle of no width.
+        # Textual's picture loads its font from the network, collapses spaces, and sometimes has a
+        # rectangle without a width.
         svg = re.sub(r'@font-face \{.*?\}|<rect [^>]*width="0"[^>]*/>', "", svg, flags=re.DOTALL)
         self.picture = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
         self.exit()
