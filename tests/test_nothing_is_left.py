@@ -176,6 +176,35 @@ def test_what_a_killed_check_leaves_is_ended_by_the_next_one(stubborn, folders, 
     assert not group.exists()
 
 
+# A process that starts an nc, and loses the terminal before the child becomes nc.
+LOSES_ITS_TERMINAL = """
+import os, sys
+from ptyprocess import ptyprocess
+from classroom.terminal import spawn
+us = os.getpid()
+
+def fail(*_):
+    if os.getpid() != us:
+        raise OSError(5, "Input/output error")  # as when nobody has the other end any more
+
+ptyprocess._setwinsize = fail
+try:
+    spawn(["cat"])
+finally:
+    os.write({descriptor}, b"x")
+"""
+
+
+def test_a_child_never_goes_on_as_its_parent():
+    reading, writing = os.pipe()
+    code = LOSES_ITS_TERMINAL.format(descriptor=writing)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    done = command(sys.executable, "-c", code, env=environment, pass_fds=[writing])
+    os.close(writing)
+    with open(reading, "rb") as pipe:  # noqa: PTH123
+        assert pipe.read() == b"x", done.stderr
+
+
 def test_a_server_whose_ports_are_locked_elsewhere_is_left_alone():
     """In a chroot, the shared folder of another check may have the same path."""
     environment = os.environ | {candidate.MARK: f"{shared.folder()}:10000:x"}

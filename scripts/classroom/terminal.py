@@ -56,7 +56,14 @@ class _Child(pexpect.spawn):
         super().__init__(words[0], words[1:], echo=False, **options)
 
     def _spawnpty(self, args, **options):
-        return super()._spawnpty(args, pass_fds=self._descriptors, **options)
+        us = os.getpid()
+        try:
+            return super()._spawnpty(args, pass_fds=self._descriptors, **options)
+        finally:
+            # If we are killed in this moment, ptyprocess raises an exception in the child: its
+            # terminal is gone. The child would catch it and go on as we would, with our terminals.
+            if os.getpid() != us:
+                os._exit(1)
 
 
 def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
