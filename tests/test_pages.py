@@ -158,12 +158,12 @@ def test_table_of_behaviours():
         for mark in getattr(test, "pytestmark", []):
             if mark.name == "behaviour":
                 rows[mark.args[0]] = {name: "yes" if shows(mark, name) else "no" for name in NAMES}
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "docs" / "behaviours.md").read_text(encoding="utf-8").splitlines()
     head, *_ = expected = table(rows, NAMES)
-    assert head in lines, f"README.md: there is no table that begins with {head!r}"
+    assert head in lines, f"docs/behaviours.md: there is no table that begins with {head!r}"
     first = lines.index(head)
     shown = list(itertools.takewhile(lambda line: line.startswith("|"), lines[first:]))
-    hold_to(shown, expected, f"README.md:{first + 1}")
+    hold_to(shown, expected, f"docs/behaviours.md:{first + 1}")
 
 
 # Commands.
