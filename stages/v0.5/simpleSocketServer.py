@@ -17,12 +17,12 @@ class SimpleSocketServer:
             "task_03": "play basketball",
         }
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        # Without this the port stays taken for a minute after the server has ended.
+        # Without this, bind() may fail for a minute after the server has ended.
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind((host, port))
 
     def listen(self):
-        # With a small number here some clients of a burst wait seconds to connect.
+        # With a short queue, some of many clients that connect at once wait for seconds.
         self.sock.listen(socket.SOMAXCONN)
         logging.info("listening on %s:%d", *self.sock.getsockname())
         while True:
@@ -35,11 +35,11 @@ class SimpleSocketServer:
     def handle_client_request(self, client, address):
         logging.info("%s:%d accepted", *address)
         try:
-            # b"" means that the client has closed the connection.
+            # b"" means that the client will send nothing more.
             while data := client.recv(1024):
                 client.sendall(self.reply_to(data).encode() + b"\r\n")
             logging.info("%s:%d left", *address)
-        except OSError as error:  # a reset, or nothing came within the timeout
+        except OSError as error:  # a reset or a timeout
             logging.info("%s:%d left: %s", *address, error)
         finally:
             client.close()
@@ -65,7 +65,7 @@ def main():
     if not 0 < options.timeout <= 86400:
         parser.error("argument --timeout: must be above 0 and at most 86400 seconds")
     logging.basicConfig(level=logging.INFO, format="%(threadName)s: %(message)s")
-    # Ctrl-C ends the process at once, without a traceback, whatever its threads are at.
+    # Ctrl-C ends the process at once, without a traceback, whatever its threads are doing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         server = SimpleSocketServer(options.host, options.port, options.timeout)
