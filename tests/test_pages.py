@@ -282,6 +282,7 @@ def without_measures(svg):
     return re.sub(r"terminal-\d+|(?<=127\.0\.0\.1 )\d+", "", svg.replace("&#160;", " "))
 
 
+@pytest.mark.stages(until="v0.3")
 def test_timelines_are_wide_enough(stage):
     """Of a long line of the session some may be cut, of the lanes beside it nothing."""
     picture = (ROOT / "docs" / "pictures" / f"{stage.name}-timeline.svg").read_text()

@@ -47,7 +47,7 @@ def titled(stage):
 
 
 def draw_lesson(stage, nc, folder):
-    """Draw the session and the timeline of a lesson; yield the files."""
+    """Draw the session and the timeline if the lesson shows them; yield the files."""
     records = played(stage, nc)
     steps = [record for record in records if record.step.action != "remark"]
     title = titled(stage)
@@ -57,8 +57,9 @@ def draw_lesson(stage, nc, folder):
     }
     for what, drawing in drawings.items():
         path = folder / f"{stage.name}-{what}.svg"
-        path.write_text(picture(drawing, 2 * COLUMNS), encoding="utf-8")
-        yield path
+        if path.name in stage.lesson.read_text(encoding="utf-8"):
+            path.write_text(picture(drawing, 2 * COLUMNS), encoding="utf-8")
+            yield path
 
 
 def draw_all(nc, folder):
