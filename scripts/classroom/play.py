@@ -93,7 +93,7 @@ class Play:
         content, action = tuple(terminal.content), self.actions.get(name, "")
         # Before the last look at nc, which may end meanwhile.
         found = None if terminal.left else terminal.connection()
-        seen = terminal.port, content, action, terminal.ended
+        seen = terminal.port, terminal.client_port, content, action, terminal.ended
         if found is None or found.state == kernel.CLOSE_WAIT:
             self.waiting.pop(name, None)
             closed = "closed by the server" if found else "closed"

@@ -26,6 +26,7 @@ class Client:
     """A terminal with an nc, and the kernel's view of its connection."""
 
     port: int  # the server's
+    own_port: int | None  # by which the server's log names the client; None before it is connected
     content: tuple[tuple[str, str], ...]  # ("typed" or "shown", text), in order
     action: str  # what the session did last here, a key of classroom.session.KINDS
     has_ended: bool  # nc has
