@@ -19,7 +19,7 @@ def thread_state(thread):
 
 
 def accepted(record, log):
-    """Return the letter of the client that the main thread accepted since then, or ""."""
+    """Return the letter of the client that the main thread accepted since the log was `log`."""
     letters = {client.own_port: letter for letter, client in record.clients.items()}
     # From v0.3 on, other threads serve the clients, and have lanes of their own.
     found = re.search(r"^MainThread: .*:(\d+) accepted$", record.log[len(log) :], re.MULTILINE)
