@@ -231,7 +231,9 @@ def turns_on_its_check(folder, number):
     return path
 
 
-def test_an_interrupt_while_a_check_does_not_react(tmp_path, monkeypatch):
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_while_a_check_does_not_react(tmp_path, monkeypatch, times):
+    """Also if it comes while the check is being ended."""
     monkeypatch.setattr(whole_class, "TO_END", 0.5)
     path = str(turns_on_its_check(tmp_path, signal.SIGSTOP))
 
@@ -243,7 +245,9 @@ def test_an_interrupt_while_a_check_does_not_react(tmp_path, monkeypatch):
         checking = asyncio.create_task(whole_class.check_in_a_process(stages()[-1], path))
         while not is_stopped():
             await asyncio.sleep(0.01)
-        checking.cancel()
+        for _ in range(times):
+            checking.cancel()
+            await asyncio.sleep(0)  # it begins to end the check
         await checking
 
     with pytest.raises(asyncio.CancelledError):

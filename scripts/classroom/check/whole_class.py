@@ -67,12 +67,15 @@ async def _end(checking):
     with contextlib.suppress(ProcessLookupError):
         checking.terminate()
     try:
-        await asyncio.wait_for(checking.wait(), TO_END)
-    except asyncio.TimeoutError:  # a server may have stopped it, or this computer is busy
-        checking.kill()
-        await checking.wait()
-    if checking.returncode < 0:  # it was killed
-        sweep()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(checking.wait(), TO_END)
+    finally:  # also if we are cancelled meanwhile
+        if checking.returncode is None:  # a server may have stopped it, or this computer is busy
+            with contextlib.suppress(ProcessLookupError):
+                checking.kill()
+            await checking.wait()
+        if checking.returncode < 0:  # it was killed
+            sweep()
 
 
 async def _check_all(stage, paths, go_on, reports):
