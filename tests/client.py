@@ -28,7 +28,7 @@ class Client:
         self.sent = []
 
     def accepted(self):
-        """Say whether the server has picked up the connection, as far as the kernel tells."""
+        """Say whether the server has picked up the connection, as far as the kernel knows."""
         found = kernel.connection(os.getpid(), self.port, self.server.port)
         return found is None or found.accepted is not False
 
@@ -38,7 +38,7 @@ class Client:
         try:
             self.socket.sendall(data)
         except ConnectionError:
-            pass  # what comes, or does not, tells the rest
+            pass  # the response, or its absence, shows the rest
         except TimeoutError:
             raise Mismatch(
                 f"a client sent {self.last_sent()}, and after {self.SECONDS} seconds the server "
@@ -112,11 +112,11 @@ class Client:
 
 
 def literal(pattern):
-    """Return the bytes that a pattern without operators stands for."""
+    """Return the bytes that a pattern without operators matches."""
     return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)
 
 
 def shortened(data):
-    """Return bytes as one would write them, and of many the first and the last ones."""
+    """Return bytes as Python writes them; of many, the first and the last ones."""
     text = repr(data)[1:]
     return text if len(text) < 100 else f"{text[:40]} … {text[-20:]} ({len(data)} bytes)"

@@ -49,7 +49,7 @@ def commit(folder, name="Student"):
 
 
 def copy(folder):
-    """Copy the project as it stands here, with our .venv and without git."""
+    """Copy the project with its uncommitted changes and our .venv, but without git."""
     ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".ruff_cache")
     shutil.copytree(ROOT, folder, ignore=ignored)
     for path in [folder, *folder.rglob("*")]:

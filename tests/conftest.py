@@ -168,7 +168,7 @@ def pytest_collection_modifyitems(config, items):
     ]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
-    # The long ones first, or one process would be alone with them at the end.
+    # The long ones first, or one process would still run them when the others have ended.
     items.sort(key=lambda item: item.path.stem != "test_check")
 
 
@@ -215,7 +215,9 @@ def start_server(stage, spares, request):
         spare = spares.pop(stage.name, None) if plain else None
         servers.append(spare or new(*options, watched=watched))
         if plain:
-            _ = servers[-1].port  # one that never listens may burn a core, a second one another
+            _ = servers[
+                -1
+            ].port  # if it never listens, a second server would only use one more core
             spares[stage.name] = new()
         return servers[-1]
 

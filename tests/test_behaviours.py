@@ -19,9 +19,9 @@ from classroom.terminal import PATIENCE, Server, wait_until
 def behaviour(text, **kwargs):
     """Mark a test as a behaviour of the stages from `since` to `until`.
 
-    `flaw=True` says that it is a flaw which a lesson tells of: a server without it is no worse.
-    `ours=True` says that it is about our own program: its options, its log, its manners. Of
-    somebody else's server neither is demanded; all the others have a `hint` for who wrote it.
+    `flaw=True` marks a flaw that a lesson explains: a server without it is no worse. `ours=True`
+    marks what is only about our own programs: options, log and exit status. Servers of others need
+    neither of them. All other behaviours have a `hint` for the server's author.
     """
     return pytest.mark.behaviour(text, **kwargs)
 
@@ -543,7 +543,7 @@ def test_nothing_left_behind(connect, server):
         """Return how many threads and open files its processes have."""
         threads = files = 0
         for pid in kernel.family(server.child.pid):
-            with contextlib.suppress(psutil.Error):  # it has ended, and has no files any more
+            with contextlib.suppress(psutil.Error):  # it has ended, so it has no open files
                 threads += psutil.Process(pid).num_threads()
                 files += psutil.Process(pid).num_fds()
         return threads, files

@@ -103,7 +103,7 @@ def check_here(monkeypatch):
     "flaw", [flaw for flaw in FLAWS if flaw.stage in HERE], ids=lambda flaw: flaw.name
 )
 def test_a_flaw_is_found(flaw, check_here, tmp_path):
-    """The behaviour that is meant to catches it, no other one before, and tells what is wrong."""
+    """The intended behaviour catches it, no other one before, and the report says what is wrong."""
     code = HERE[flaw.stage].server.read_text(encoding="utf-8")
     assert code.count(flaw.old) == 1
     path = hand_in(tmp_path, "flawed", code.replace(flaw.old, flaw.new))

@@ -53,7 +53,7 @@ class Screen:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def expect(self, *words):
-        """Wait until all these words stand on the screen; return it."""
+        """Wait until all these words are on the screen; return it."""
         assert wait_until(lambda: all(word in self.text() for word in words), 20), (
             f"expected {words}, got:\n{self.text()}"
         )
@@ -115,7 +115,7 @@ def test_into_a_pipe():
 
 
 def test_the_columns_are_the_same_each_time():
-    """The log, too, but for the ports, which are numbered as they come."""
+    """The log, too, except for the ports, which are numbered in their order."""
 
     def columns():
         ports = {}
@@ -198,7 +198,7 @@ def test_it_can_be_left_at_any_time(demo, key):
 
 @pytest.mark.parametrize("module", ["classroom.interrupts", "asyncio", "textual.app"])
 def test_ctrl_c_before_there_is_anything_to_see(demo, module, monkeypatch):
-    """While these modules load; Python tells of each when it is there."""
+    """While these modules load; Python prints a line when it has loaded one."""
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     screen = demo("--step", HERE.name)
     assert wait_until(lambda: screen.text() and re.search(rf"\b{module}\s".encode(), screen.raw))

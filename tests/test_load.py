@@ -95,7 +95,7 @@ def cost(process, client):
 
 @pytest.mark.stages(since="v0.3")
 def test_idle_clients_slow_nobody(many_files, start_server, crowd):
-    """An answer costs as much beside 1,000 idle clients, and they leave nothing behind."""
+    """An answer costs as much beside 1,000 idle clients, and nothing is left of them."""
     server = start_server("--timeout", "60")  # not one that was started before many_files
     process = psutil.Process(server.child.pid)
     alone = socket.create_connection(("127.0.0.1", server.port))

@@ -356,7 +356,7 @@ def test_our_nc_reports_a_reset(start):
 
 
 def test_our_nc_reports_a_reset_while_it_sends(start, long_input):
-    for _ in range(10):  # The kernel tells only one of the two threads, and not always the same.
+    for _ in range(10):  # Only one of the two threads gets the error, and not always the same one.
         long_input.seek(0)
         process, connection = start(stdin=long_input)
         assert connection.recv(1024)

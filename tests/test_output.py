@@ -37,7 +37,7 @@ def steers(character):
 
 @given(st.text(st.characters()))
 def test_printable_text_steers_nothing_and_loses_nothing(text):
-    """Each character is there, or an escape sequence of ASCII that stands for it."""
+    """Each character is there, or an ASCII escape sequence instead of it."""
     for character in text:
         shown = printable(character)
         if shown != character:

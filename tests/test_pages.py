@@ -36,7 +36,7 @@ CHECKED |= {f"report {flaw.name}" for flaw in FLAWS}
 
 
 class Block(NamedTuple):
-    info: str  # the language, and what stands behind it
+    info: str  # the language, and the words after it
     content: str
     place: str  # "docs/tags.md:7", its first line
 
@@ -88,7 +88,7 @@ def test_links(page):
                 continue
             place = f"{page.relative_to(ROOT)}:{token.map[0] + 1 + line_ends}"
             path, _, anchor = target.partition("#")
-            # A lesson stands at the top of its tag, too: only from the top its links are the same.
+            # At its tag, a lesson is in the top folder: only a link from the top works in both.
             base = ROOT if path.startswith("/") else page.parent
             found = base / path.lstrip("/") if path else page
             assert found.exists(), f"{place}: there is no {target}"
@@ -122,7 +122,7 @@ def test_a_lesson_shows_what_has_changed_since_the_stage_before(stage):
 
 
 def test_all_stages_have_the_same_main():
-    """It is no part of a lesson, so nobody has to read it twice."""
+    """It is not part of a lesson, so nobody has to read it twice."""
     mains = {stage.server.read_text().partition("\ndef main():")[2] for stage in stages()}
     assert len(mains) == 1
     assert "server.listen()" in mains.pop()
@@ -181,7 +181,7 @@ def test_commands_that_take_too_long_for_every_run():
 
 @every_page
 def test_commands(page, repository, tmp_path, monkeypatch):
-    """Run what a page tells to type, from top to bottom, in a clone that may be pushed from."""
+    """Run the commands of a page, from top to bottom, in a clone that can push."""
     commands = blocks(page, "sh")
     if not commands:
         return
@@ -295,7 +295,7 @@ def test_pictures(tmp_path, nc):
     """The pictures are what today's servers do, but for the milliseconds."""
     for drawn in draw_all(nc, tmp_path):
         if not kernel.LINUX and ("timeline" in drawn.name or drawn.name == "demo.svg"):
-            continue  # elsewhere the kernel does not tell what waits in it
+            continue  # elsewhere the kernel does not say what is unread
         picture = ROOT / "docs" / "pictures" / drawn.name
         assert picture.exists(), f"./scripts/draw draws {picture.name}"
         same = without_measures(drawn.read_text()) == without_measures(picture.read_text())

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TASKS = {"task_01": "see someone", "task_02": "read book", "task_03": "play basketball"}
-ERROR = b"error: ...\r\n"  # "..." stands for the words, which the protocol leaves free
+ERROR = b"error: ...\r\n"  # "..." is any text, because the protocol leaves it free
 
 
 def model(stage_number, tasks, message):

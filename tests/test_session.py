@@ -137,7 +137,7 @@ def test_a_closed_connection_does_not_wait(monkeypatch, linux):
 
 @pytest.mark.parametrize("before", ["pass", "client.close(); sum(range(10_000_000))"])
 def test_a_server_that_ends_is_a_breakdown_and_no_mismatch(before):
-    """Also one that takes its time between the end of a connection and its own."""
+    """Also if it works for a while between the end of a connection and its own end."""
     with pytest.raises(Breakdown, match="the server ended with status 1"):
         play(f"{before}; sys.exit('oh no')", "A> x\nA< x")
 

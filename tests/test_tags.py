@@ -155,7 +155,7 @@ def test_it_works_in_a_shallow_clone_a_detached_head_and_from_another_folder(tag
 def test_where_it_cannot_work_it_says_why(project, tmp_path):
     not_a_clone = "tag: this folder is no git clone; clone the repository\n"
     assert run(project, "./scripts/tag", status=1) == not_a_clone
-    run(tmp_path, "git", "init", "--quiet")  # now it stands inside of another repository
+    run(tmp_path, "git", "init", "--quiet")  # now it is inside another repository
     assert run(project, "./scripts/tag", status=1) == not_a_clone
     run(project, "git", "init", "--quiet")
     no_commit = "tag: there is no commit yet; commit the stages first\n"

@@ -121,7 +121,7 @@ def test_a_watched_server_is_the_server(stage, tmp_path):
 @pytest.mark.skipif(not kernel.LINUX, reason="only Linux counts how often a thread was woken up")
 @pytest.mark.stages(since="v0.3", until="v0.3")
 def test_nothing_runs_between_two_looks(watched):
-    """While nobody asks, the thread that answers sleeps, so a watched server is as fast as it is.
+    """While nobody asks, the thread that answers sleeps, so a watched server is as fast as another.
 
     It counts how often the kernel woke the thread up, not seconds, which load would stretch.
     """
@@ -157,4 +157,4 @@ def test_a_look_costs_little(watched):
         before = time.clock_gettime(processor_clock)
         assert watched.threads()
         costs.append(time.clock_gettime(processor_clock) - before)
-    assert min(costs) < 0.001  # whoever else runs here makes a look dearer, never cheaper
+    assert min(costs) < 0.001  # other programs can make a look more expensive, never cheaper
