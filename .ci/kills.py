@@ -114,7 +114,8 @@ def kill_once(name, number, temporary):
     traces += [*map(describe, left), *groups(), *files]
     # Python prints its own when it is ended while it starts.
     if b"Traceback" in output and moment > 0.2:
-        traces.append(output[-2000:].decode(errors="replace"))
+        begin = output.find(b"Traceback")
+        traces.append(output[begin : begin + 2000].decode(errors="replace"))
     if traces:
         print(f"{name}, {number.name} after {moment:.2f} s:", *traces, sep="\n  ", flush=True)
     for one in left:
