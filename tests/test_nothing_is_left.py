@@ -132,17 +132,26 @@ def test_a_check_that_is_ended_leaves_nothing(stubborn, each, number):
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_suite_that_is_ended_leaves_nothing(project, number):
-    """Only its first process gets the signal, as from `kill`; another one runs the test."""
+    """Only its first process gets the signal, as from `kill`, and interrupts the one with the test.
+
+    If it did not, xdist would raise SIGINT there, five seconds later.
+    """
     code = f"import time; time.sleep(100) # {project}"
     (project / "tests" / "test_sleep.py").write_text(
-        "import sys\nfrom clones import command\n\n\n"
-        f"def test_sleep():\n    command(sys.executable, '-c', {code!r})\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from classroom.interrupts import number_of\nfrom clones import command\n\n\n"
+        "def test_sleep():\n"
+        f"    try:\n        command(sys.executable, '-c', {code!r})\n"
+        "    except KeyboardInterrupt as interrupt:\n"
+        "        Path(__file__).with_suffix('.signal').write_text(str(int(number_of(interrupt))))\n"
+        "        raise\n"
     )
     words = ["./scripts/test", "-n1", "tests/test_sleep.py"]
     with started(words, cwd=project, stdout=subprocess.DEVNULL) as suite:
         assert wait_until(lambda: is_left(code), 20)
         suite.send_signal(number)
         assert suite.wait(20) == pytest.ExitCode.INTERRUPTED
+    assert (project / "tests" / "test_sleep.signal").read_text() == str(int(signal.SIGTERM))
     assert not is_left(str(project))
 
 
