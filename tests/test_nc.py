@@ -233,7 +233,7 @@ def test_a_missing_nc_is_reported(ci, outcome, monkeypatch):
 
 def test_our_nc_in_a_session(stage, start_server):
     with Play(start_server(watched=True), NC_OF_OURS) as player:
-        player.run(stage.sessions()[0])
+        player.run(stage.session())
 
 
 @pytest.mark.stages(since="v0.2")

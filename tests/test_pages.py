@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,8 @@ from classroom import kernel, shared
 from classroom.course import ROOT, stages
 from classroom.drawing import letters_of
 from classroom.pictures.command import draw_all
-from classroom.play import Play
-from classroom.session import parse
+from classroom.play import Play, Prompt
+from classroom.session import at_prompt, parse
 from classroom.terminal import Breakdown, Server
 from clones import run
 from conftest import shows
@@ -31,7 +32,8 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *(s.lesson for s i
 PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 # The languages of blocks that a test below checks.
-CHECKED = {"diff", "python", "sh", "sh server", "sh client", *(f"session {n}" for n in NAMES)}
+CHECKED = {"diff", "python", "python client", "sh", "sh server", "sh client"}
+CHECKED |= {f"session {name}" for name in NAMES}
 CHECKED |= {f"report {flaw.name}" for flaw in FLAWS}
 
 
@@ -141,7 +143,10 @@ def test_what_a_lesson_quotes_stands_in_the_server(stage):
 
 def test_the_lines_that_a_teacher_asks_about_are_in_the_lessons():
     text = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
-    lines = {stage.name: [step.line for step in stage.sessions()[0]] for stage in stages()}
+    lines = {
+        stage.name: [step.line for steps in stage.sessions() for step in steps]
+        for stage in stages()
+    }
     asked = 0
     for number, row in enumerate(text.splitlines(), 1):
         if match := re.match(r"\| (v0\.\d) `(.+?)(…?)` \|", row):
@@ -237,11 +242,28 @@ def test_by_hand(page, port_9000, nc, monkeypatch):
         assert port == 9000 or not port_9000, f"{servers[0].place}: it listens on {port}"
         assert clients[0].content == "nc 127.0.0.1 9000\n", f"{clients[0].place}: no such client"
         for block in blocks(page, "session"):
-            with Play(server, nc) as player:
-                path, _, line = block.place.rpartition(":")
-                steps = parse(block.content, path, int(line))
-                # Nobody can look into a server that was started by hand.
-                player.run([step for step in steps if step.action != "thread"])
+            path, _, line = block.place.rpartition(":")
+            # Nobody can look into a server that was started by hand.
+            steps = [s for s in parse(block.content, path, int(line)) if s.action != "thread"]
+            with contextlib.ExitStack() as stack:
+                if typed := at_prompt(steps):
+                    prompt = stack.enter_context(contextlib.closing(Prompt()))
+                stack.enter_context(Play(prompt if typed else server, nc)).run(steps)
+
+
+@every_page
+def test_clients_in_python(page):
+    """A client that a page shows gets its response from the server of the page's stage."""
+    for block in blocks(page, "python client"):
+        stage = next(stage for stage in stages() if stage.lesson == page)
+        words = [sys.executable, str(stage.server), "--port", "0"]
+        with contextlib.closing(Server(words)) as server:
+            code = block.content.replace("9000", str(server.port))
+            client = [sys.executable, "-c", code]
+            done = subprocess.run(
+                client, input="hello\n\n", capture_output=True, text=True, timeout=60, check=False
+            )
+        assert (done.stdout, done.stderr) == ("hello\n", ""), block.place
 
 
 @every_page
@@ -286,7 +308,7 @@ def without_measures(svg):
 def test_timelines_are_wide_enough(stage):
     """Of a long line of the session some may be cut, of the lanes beside it nothing."""
     picture = (ROOT / "docs" / "pictures" / f"{stage.name}-timeline.svg").read_text()
-    lanes = [f"client {letter}" for letter in letters_of(stage.sessions()[0])]
+    lanes = [f"client {letter}" for letter in letters_of(stage.session())]
     for lane in (*lanes, "MainThread"):
         assert lane in picture.replace("&#160;", " "), f"{stage.name}: {lane} is cut"
 

@@ -1,14 +1,11 @@
 """The tags: built from the committed stages, the same in every clone, and never moved silently."""
 
-import contextlib
 import itertools
 import shutil
-import sys
 
-from classroom.course import SERVER, stages
-from classroom.play import Play
+from classroom.course import SERVER, Stage, stages
+from classroom.play import started
 from classroom.session import sessions_of
-from classroom.terminal import Server
 from clones import commit, copy, run
 
 NAMES = [stage.name for stage in stages()]
@@ -75,9 +72,7 @@ def test_a_checked_out_tag_runs_and_plays_its_lesson(tagged, nc):
     for name in NAMES:
         run(tagged, "git", "checkout", "--quiet", name)
         for steps in sessions_of(tagged / "README.md"):
-            words = [sys.executable, str(tagged / SERVER), "--port", "0"]
-            server = Server(words, watched=True)
-            with contextlib.closing(server), Play(server, nc) as player:
+            with started(Stage(tagged), steps, nc) as player:
                 player.run(steps)
 
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from classroom.session import SessionError, sessions_of
+from classroom.session import SessionError, at_prompt, sessions_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = "simpleSocketServer.py"
@@ -49,6 +49,10 @@ class Stage:
     def sessions(self):
         """Return the lesson's sessions, each a list of steps; raise SessionError."""
         return list(sessions_of(self.lesson))
+
+    def session(self):
+        """Return the first session that is played on the stage's server."""
+        return next(steps for steps in self.sessions() if not at_prompt(steps))
 
     def _heading(self):
         first_line = self.lesson.read_text(encoding="utf-8").partition("\n")[0]

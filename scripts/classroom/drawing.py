@@ -4,7 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from classroom.output import printable
-from classroom.session import KINDS
+from classroom.session import KINDS, PROMPT
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
@@ -12,14 +12,20 @@ SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cya
 ASIDES = {"remark": "italic cyan", "thread": "magenta"}
 
 
-def window(client, line=None):
+def command(letter, port):
+    """Return what is typed first in a terminal, as rich text."""
+    words = "python3" if letter == PROMPT else f"nc 127.0.0.1 {port}"
+    return Text(f"$ {words}\n", style="dim")
+
+
+def window(letter, client, line=None):
     """Return what a terminal shows, as rich text; `client` is its Client, None before its first nc.
 
     `line` is what is being typed and not sent yet.
     """
     text = Text(overflow="fold")
     if client:
-        text.append(f"$ nc 127.0.0.1 {client.port}\n", style="dim")
+        text.append(command(letter, client.port))
         for kind, part in client.content:
             text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
         note = KINDS[client.action].note if client.action else ""
@@ -38,12 +44,15 @@ def window(client, line=None):
 
 def letters_of(steps):
     """Return the names of a session's terminals, in order."""
-    return sorted({step.terminal for step in steps} - {""})
+    return sorted({step.terminal for step in steps} - {""}, key=lambda name: (name != PROMPT, name))
 
 
 def client_state(record, letter):
     """Return the state of a terminal's connection in a few words, and a colour or ""."""
     client = record.clients.get(letter)
+    if letter == PROMPT and client and record.threads:
+        call = record.threads[0].call
+        return (f"blocked in {call}()", WAITING) if call else ("", "")
     if client is None or client.connection != "open":
         return (client.connection if client else ""), ""
     unread = f"{client.unread} bytes unread" if client.unread else ""
@@ -84,11 +93,13 @@ class Chart:
         text = Text()
         if step.terminal not in self.connected:  # by this line, or implied by it
             port = port or record.clients[step.terminal].port
-            text.append(f"$ nc 127.0.0.1 {port}\n", style="dim")
+            text.append(command(step.terminal, port))
             self.connected.add(step.terminal)
         if note := KINDS[step.action].note:
             text.append(note, style=NOTE)
         else:
+            ready = ">>> " if step.terminal == PROMPT and step.action == "types" else ""
+            text.append(ready, style=SHOWN)
             text.append(printable(step.text), style=TYPED if step.action == "types" else SHOWN)
         text.rstrip()
         if step.action in {"leaves", "is closed"}:

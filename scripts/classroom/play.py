@@ -7,7 +7,9 @@ import time
 
 from classroom import kernel
 from classroom.output import Problem, printable
+from classroom.prompt import Prompt
 from classroom.record import Client, Record
+from classroom.session import at_prompt
 from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
 
 
@@ -31,6 +33,8 @@ class Play:
         self.server = server
         self.nc = nc
         self.terminals = {}  # by their letters
+        if isinstance(server, Prompt):
+            self.terminals[server.terminal.name] = server.terminal
         self.actions = {}  # what was done last in each of them; see classroom.record.Client
         self.waiting = {}  # since when its client has been waiting, by the letter
         self.remark = ""
@@ -70,7 +74,7 @@ class Play:
             yield self.record(step, seconds)
         for terminal in self.terminals.values():
             terminal.read()
-            if terminal.unseen:
+            if terminal.has_more():
                 raise self._explained(steps[-1], f"then {self._shown(terminal)}")
 
     def run(self, steps):
@@ -112,7 +116,8 @@ class Play:
             case "types":
                 self._type(step.terminal, step.text)
             case "shows":
-                self._expect_line(self.terminals[step.terminal], step.text)
+                terminal = self.terminals[step.terminal]
+                self._expect_line(terminal, terminal.with_port(step.text))
             case "waits":
                 self._expect_silence(self.terminals[step.terminal])
             case "leaves":
@@ -144,7 +149,9 @@ class Play:
         terminal = self.terminals[name]
         if terminal.ended:
             raise Mismatch(f"the server has closed {name}'s connection")
-        terminal.type(text)
+        if not wait_until(terminal.is_ready, PATIENCE):
+            raise Mismatch(self._shown(terminal))
+        terminal.type(terminal.with_port(text))
         if not wait_until(terminal.delivered, PATIENCE):
             raise Breakdown(f"{name}'s line did not reach the server's kernel")
 
@@ -183,6 +190,7 @@ class Play:
 
         if kernel.LINUX:
             waits = wait_until(settled, self.server.patience)
+            terminal.read()  # what it has shown before it came to rest
         else:
             terminal.read(seconds=QUIET)
             waits = not terminal.closed_by_server()
@@ -205,7 +213,6 @@ class Play:
             else:
                 terminal.read(seconds=QUIET)
         terminal.press_ctrl_c()
-        terminal.left = True
         self._expect_no_more(terminal)
 
     def _expect_close(self, terminal):
@@ -290,9 +297,13 @@ class Play:
 
 
 @contextlib.contextmanager
-def started(stage, nc):
-    """Start the stage's server, watched, and give the Play for one session; end both after it."""
+def started(stage, steps, nc):
+    """Start the server of a session, watched, and give the Play for the session; end both after it.
+
+    The server is the stage's, or Python at its prompt.
+    """
     # An audience may talk for longer than the minute after which a silent client is disconnected.
     words = [sys.executable, str(stage.server), "--port", "0", "--timeout", "86400"]
-    with contextlib.closing(Server(words, watched=True)) as server, Play(server, nc) as player:
+    server = Prompt() if at_prompt(steps) else Server(words, watched=True)
+    with contextlib.closing(server), Play(server, nc) as player:
         yield player

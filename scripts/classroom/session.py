@@ -7,6 +7,9 @@
     A leaves          A's nc is ended with Ctrl-C
     A is closed       the server ended A's connection
     server: MainThread in recv for A    a thread of the server waits in this call
+    python> x = 1     text and Enter are typed at Python's prompt, which is this session's server
+    python< 1         the next thing that Python shows is this whole line
+    python waits      the prompt has not come back although Python had its chance
     # text            a remark, the demo's caption
 
 A session is a fenced block of Markdown whose language is `session`; outside of a lesson,
@@ -23,6 +26,9 @@ from markdown_it import MarkdownIt
 
 from classroom.output import Problem
 
+PROMPT = "python"  # the name of the terminal in which Python is at its prompt
+TERMINAL = rf"(?P<terminal>[A-Z]|{PROMPT})"
+
 
 class Kind(NamedTuple):
     """A kind of line: everything about it except how it is played."""
@@ -35,12 +41,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "types": Kind(r"(?P<terminal>[A-Z])>(?: (?P<text>.*))?", "A> text"),
-    "shows": Kind(
-        r"(?P<terminal>[A-Z])<(?: (?P<text>.*))?", "A< text", checks=True, ends_a_wait=True
-    ),
+    "types": Kind(rf"{TERMINAL}>(?: (?P<text>.*))?", "A> text"),
+    "shows": Kind(rf"{TERMINAL}<(?: (?P<text>.*))?", "A< text", checks=True, ends_a_wait=True),
     "connects": Kind(r"(?P<terminal>[A-Z]) connects", "A connects"),
-    "waits": Kind(r"(?P<terminal>[A-Z]) waits", "A waits", "… waits", checks=True),
+    "waits": Kind(rf"{TERMINAL} waits", "A waits", "… waits", checks=True),
     "leaves": Kind(r"(?P<terminal>[A-Z]) leaves", "A leaves", "^C", ends_a_wait=True),
     "is closed": Kind(
         r"(?P<terminal>[A-Z]) is closed",
@@ -80,6 +84,11 @@ def sessions_of(path):
             yield parse(token.content, os.path.relpath(path), first_line=token.map[0] + 2)
 
 
+def at_prompt(steps):
+    """Say whether a session types its server at Python's prompt, and needs no other one."""
+    return any(step.terminal == PROMPT for step in steps)
+
+
 def parse(text, path="session", first_line=1):
     """Return the steps of the session `text`, which begins at `first_line` of `path`."""
     steps = []
@@ -104,9 +113,15 @@ def _parse_line(line, place):
     raise SessionError(f"{place}: cannot read {line!r}; a line is {', '.join(examples)} or {last}")
 
 
+def _ends_a_wait(step):
+    """Say whether the wait in a step's terminal is over once the step is done."""
+    prompt_is_back = step.terminal == PROMPT and step.action == "types"
+    return KINDS[step.action].ends_a_wait or prompt_is_back
+
+
 def _check_order(steps):
     """Refuse what no terminal can do, and a wait that nothing ends."""
-    connected = set()
+    connected = {PROMPT}
     for index, step in enumerate(steps):
         if not step.terminal:
             continue
@@ -118,8 +133,7 @@ def _check_order(steps):
         if step.action in {"leaves", "is closed"}:
             connected.remove(step.terminal)
         if step.action == "waits" and not any(
-            later.terminal == step.terminal and KINDS[later.action].ends_a_wait
-            for later in steps[index:]
+            later.terminal == step.terminal and _ends_a_wait(later) for later in steps[index:]
         ):
             raise SessionError(
                 f"{step.place}: nothing ends this wait; "

@@ -35,11 +35,14 @@ def open_file(name):
 
 
 @contextlib.contextmanager
-def lock(name):
-    """Let only one process at a time run the block."""
+def lock(name, wait=True):
+    """Let only one process at a time run the block.
+
+    Raises BlockingIOError if another process runs it and `wait` is false.
+    """
     descriptor = open_file(name)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

@@ -126,7 +126,10 @@ class Terminal:
         self.ended = False  # nc has
         self.left = False  # as its session has it
         self.client_port = None  # from which nc is connected; the server's log names it
-        self.child = spawn([*nc, "127.0.0.1", str(port)])
+        self.child = self._start(nc)
+
+    def _start(self, nc):
+        return spawn([*nc, "127.0.0.1", str(self.port)])
 
     def connection(self):
         """Return nc's connection as the kernel sees it, or None."""
@@ -146,6 +149,18 @@ class Terminal:
         self.read()
         found = self.connection()
         return self.ended or found is None or found.state == kernel.CLOSE_WAIT
+
+    def is_ready(self):
+        """Say whether a line can be typed."""
+        return True
+
+    def has_more(self):
+        """Say whether nc has shown something that no session has checked yet."""
+        return bool(self.unseen)
+
+    def with_port(self, text):
+        """Return a session's text with the server's port, if this terminal shows it."""
+        return text
 
     def is_done(self):
         """Say whether nc has shown all that it has received, and a session has checked all of it.
@@ -198,6 +213,7 @@ class Terminal:
         self.child.sendintr()
         if not wait_until(self._read_to_the_end):
             raise Breakdown(f"Ctrl-C does not end {self.name}'s nc")
+        self.left = True
 
     def _read_to_the_end(self):
         self.read()
@@ -228,7 +244,7 @@ class Server:
         self.child = self._start()
 
     def _start(self):
-        if not self.watched:
+        if not self.watch:
             return spawn(self.words, self._log)
         try:
             return spawn(self.watch.words(), self._log, [self.watch.descriptor])
@@ -283,7 +299,7 @@ class Server:
         """
         if not self.alive():
             return look()
-        ours = {self.watch.thread_id} if self.watched else set()
+        ours = {self.watch.thread_id} if self.watch else set()
         return kernel.at_rest(self.child.pid, look, ours)
 
     def wait_for_rest(self):
@@ -298,7 +314,7 @@ class Server:
 
         `letters` gives the letter of the terminal that is connected from a port.
         """
-        return self.watch.look(self.log(), letters) if self.watched else []
+        return self.watch.look(self.log(), letters) if self.watch else []
 
     def holds_unread(self, terminal):
         """Say whether the server is at rest and has not read the terminal's last line. Linux only.
@@ -318,5 +334,5 @@ class Server:
     def close(self):
         end(self.child)
         self._log.close()
-        if self.watched:
+        if self.watch:
             self.watch.close()

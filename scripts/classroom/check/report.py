@@ -1,5 +1,6 @@
 """Runs the behaviours on one server, and reports the result of each at once."""
 
+import itertools
 import json
 import os
 import shlex
@@ -43,7 +44,7 @@ class OnPage:
         page.print(Text.assemble(("✗ ", "bold red"), (result["behaviour"], "bold")))
         if result["terminals"]:
             table = Table(*result["terminals"], header_style="bold underline", box=None)
-            table.add_row(*map(window, error.record.clients.values()))
+            table.add_row(*itertools.starmap(window, error.record.clients.items()))
             page.print(Padding(table, (0, 1), expand=False))
         for text in (result["problem"], result["aftermath"], result["hint"]):
             if text:

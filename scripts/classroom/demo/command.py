@@ -26,7 +26,7 @@ def print_sessions(options, pause):
     for stage, title, steps in titled_sessions(options.chosen):
         chart = Chart(letters_of(steps))
         console.print(Rule(title, align="left"), chart.head())
-        with started(stage, options.nc) as player:
+        with started(stage, steps, options.nc) as player:
             for record in player.steps(steps, before=pause):
                 console.print(chart.row(record))
                 if record.step.line == options.until:

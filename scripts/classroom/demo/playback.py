@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from classroom.course import Stage
 from classroom.drawing import letters_of
-from classroom.play import started
+from classroom.play import Mismatch, started
 from classroom.record import Record
-from classroom.session import Step
+from classroom.session import PROMPT, Step, at_prompt
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
@@ -20,7 +20,7 @@ PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
 
 KEYS = ("b from the start", "t type yourself", "n new terminal", "↑↓ source", "q quits")
-TYPING = ("Tab next terminal", "Ctrl-C ends nc", "Esc gives the keyboard back")
+TYPING = ("Tab next terminal", "Esc gives the keyboard back")
 
 
 class Stopped(Exception):
@@ -37,7 +37,7 @@ class Scene:
 
     title: str
     stage: Stage
-    source: str  # the server's, as it was when the server was started
+    source: str  # the server's, as it was when the server was started; "" at Python's prompt
     record: Record
     letters: tuple[str, ...]  # of the terminals
     typing: str  # the letter of the terminal in which the audience types, or ""
@@ -95,12 +95,13 @@ class Playback:
         """Play one session, and wait at its end until the audience goes on."""
         self.stage, self.title, self.caption = stage, title, ""  # instead of the last remark
         self.letters = letters_of(steps)
-        self.source = stage.server.read_text(encoding="utf-8")
+        self.source = "" if at_prompt(steps) else stage.server.read_text(encoding="utf-8")
         self.typing = ""  # in which terminal the audience types
-        self.lines = dict.fromkeys("ABCD", "")  # what it has typed in each, and not sent yet
+        # What it has typed in each, and not sent yet.
+        self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
         self.touched = False  # it has typed, so the session cannot go on
         self.enter = "Enter goes on"
-        with started(stage, self.options.nc) as self.player:
+        with started(stage, steps, self.options.nc) as self.player:
             for record in self.player.steps(steps, before=self.pause_before):
                 self.look()
                 if record.step.line == self.options.until:
@@ -187,14 +188,15 @@ class Playback:
         elif not self.is_open(self.typing):
             if key == "enter":
                 self.touch()
-                self.player.connect(self.typing)
+                with contextlib.suppress(Mismatch):  # it is seen: its nc has ended
+                    self.player.connect(self.typing)
                 self.player.actions[self.typing] = "connects"
                 self.lines[self.typing] = ""
         elif key == "ctrl+c":
             self.touch()
             self.player.terminals[self.typing].press_ctrl_c()
-            self.player.terminals[self.typing].left = True
-            self.player.actions[self.typing] = "leaves"
+            if self.player.terminals[self.typing].left:
+                self.player.actions[self.typing] = "leaves"
         elif key == "enter":
             self.touch()
             self.player.terminals[self.typing].type(self.lines[self.typing])
@@ -216,9 +218,12 @@ class Playback:
             full = len(self.letters) == TERMINALS
             return [self.enter, *(words for words in KEYS if not (full and words[0] == "n"))]
         is_open = self.is_open(self.typing)
+        if not is_open:
+            return ["Enter connects", *TYPING]
         return [
-            "Enter sends" if is_open else "Enter connects",
-            *(words for words in TYPING if is_open or not words.startswith("Ctrl-C")),
+            "Enter sends",
+            f"Ctrl-C {'interrupts' if self.typing == PROMPT else 'ends nc'}",
+            *TYPING,
         ]
 
     def touch(self):

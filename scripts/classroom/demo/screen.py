@@ -89,7 +89,7 @@ class Demo(App):
     Panel.typing { border: heavy $warning; }
     #source { width: 2fr; }
     .-narrow #terminals { layout: vertical; }
-    .-narrow #log, .-medium #log, .-low #server { display: none; }
+    .-narrow #log, .-medium #log, .-low #server, #server.prompt { display: none; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
@@ -169,10 +169,11 @@ class Demo(App):
         for letter, panel in self.panels.items():
             state, style = client_state(scene.record, letter)
             line = scene.line if letter == scene.typing else None
-            panel.set(window(scene.record.clients.get(letter), line), state)
+            panel.set(window(letter, scene.record.clients.get(letter), line), state)
             panel.set_class(style == WAITING, "waiting")
             panel.set_class(style == SERVED, "served")
             panel.set_class(letter == scene.typing, "typing")
+        self.query_one("#server").set_class(not scene.source, "prompt")
         panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name
         panel.set(scene.source, scene.record.threads)

@@ -14,6 +14,7 @@ from classroom.output import Problem
 from classroom.pictures.svg import picture
 from classroom.pictures.timeline import timeline
 from classroom.play import Breakdown, started
+from classroom.session import at_prompt
 from classroom.terminal import find_nc
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -21,10 +22,10 @@ COLUMNS = 56  # for a session that is beside another one; alone it has twice as 
 BY_HAND = 9000  # the port of a server that is started by hand
 
 
-def played(stage, nc):
-    """Play the stage's first session; return its records."""
-    with started(stage, nc) as player:
-        return list(player.steps(stage.sessions()[0]))
+def played(stage, steps, nc):
+    """Play a session; return its records."""
+    with started(stage, steps, nc) as player:
+        return list(player.steps(steps))
 
 
 def chart(records):
@@ -48,13 +49,16 @@ def titled(stage):
 
 def draw_lesson(stage, nc, folder):
     """Draw the session and the timeline if the lesson shows them; yield the files."""
-    records = played(stage, nc)
+    records = played(stage, stage.session(), nc)
     steps = [record for record in records if record.step.action != "remark"]
     title = titled(stage)
+    prompts = [session for session in stage.sessions() if at_prompt(session)]
     drawings = {
         "session": side_by_side([(title, chart(records))]),
         "timeline": Group(Text(title, style="bold"), Text(), timeline(steps)),
     }
+    for session in prompts:
+        drawings["python"] = Group(*chart(played(stage, session, nc)))
     for what, drawing in drawings.items():
         path = folder / f"{stage.name}-{what}.svg"
         if path.name in stage.lesson.read_text(encoding="utf-8"):
@@ -67,7 +71,7 @@ def draw_all(nc, folder):
     for stage in stages():
         yield from draw_lesson(stage, nc, folder)
     path = folder / "blocking-and-threaded.svg"
-    charts = [(titled(stage), chart(played(stage, nc))) for stage in stages()[1:3]]
+    charts = [(titled(stage), chart(played(stage, stage.session(), nc))) for stage in stages()[1:3]]
     path.write_text(picture(side_by_side(charts), COLUMNS * len(charts)), encoding="utf-8")
     yield path
     path = folder / "demo.svg"
