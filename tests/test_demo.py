@@ -109,7 +109,7 @@ def test_into_a_pipe():
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{HERE.name}: ")
     assert "\x1b" not in done.stdout
-    for step in HERE.sessions()[0]:
+    for step in HERE.session():
         assert step.text.partition(" ")[0][:20] in done.stdout  # longer ones may be folded
     assert "nc 127.0.0.1 9000" in done.stdout
 
@@ -127,7 +127,7 @@ def test_the_columns_are_the_same_each_time():
 
 
 def test_until_a_line():
-    line = next(step.line for step in HERE.sessions()[0] if step.action == "shows")
+    line = next(step.line for step in HERE.session() if step.action == "shows")
     done = command("./scripts/demo", "--until", line, HERE.name)
     assert done.returncode == 0
     assert "(1 of" in done.stdout
@@ -153,7 +153,7 @@ def test_what_cannot_be(options, status, problem):
 
 def test_a_picture_of_a_moment(tmp_path):
     picture = tmp_path / "picture.svg"
-    wait = next(step.line for step in HERE.sessions()[0] if step.text)
+    wait = next(step.line for step in HERE.session() if step.text)
     done = command("./scripts/demo", "--svg", str(picture), "--until", wait, HERE.name)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
@@ -162,6 +162,26 @@ def test_a_picture_of_a_moment(tmp_path):
 
 
 # On a terminal.
+
+
+def test_python_at_its_prompt_is_the_server(demo):
+    """It stands beside its client, in place of a server's source, and the audience may type."""
+    screen = demo("--step", HERE.name)
+    shown = screen.expect("─ python ─", "─ A ─", "Enter goes on")
+    assert "simpleSocketServer.py" not in shown
+    for _ in range(8):
+        screen.press("\r")
+    screen.expect(">>> client, address = sock.accept()", "… waits", "blocked in accept()")
+    screen.press("t")
+    screen.expect("Enter sends · Ctrl-C interrupts")
+    screen.press("\x03")
+    shown = screen.expect("KeyboardInterrupt")
+    assert "blocked in" not in shown
+    # Nothing listens any more, and an nc that cannot connect does not end the demo.
+    screen.press("sock.close()\r\t\r")
+    screen.expect("nc has ended")
+    screen.press("\t1 + 1\r")
+    screen.expect(">>> 1 + 1", " 2 ")
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (100, 30), (200, 50)])
@@ -175,12 +195,12 @@ def test_sizes(demo, size):
 
 
 def test_resizing_in_the_middle(demo):
-    screen = demo("--step", HERE.name, columns=100, rows=30)
+    screen = demo("--step", SECOND.name, columns=100, rows=30)
     screen.expect("Enter goes on")
     screen.press("\r\r")
     for columns, rows in ((60, 20), (45, 16), (200, 50), (100, 17), (80, 24)):
         screen.resize(columns, rows)
-        screen.expect(HERE.title[:20], "quits")
+        screen.expect(SECOND.title[:20], "quits")
         assert wait_until(lambda rows=rows: ("Server.py ─" in screen.text()) == (rows >= 18))
         if rows >= 18:
             screen.expect("◀ MainThread")
@@ -211,9 +231,9 @@ def test_ctrl_c_before_there_is_anything_to_see(demo, module, monkeypatch):
 def test_it_ends_with_its_terminal(demo):
     """Even where hang-ups are ignored, as under nohup."""
     screen = demo(
-        "--step", HERE.name, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        "--step", SECOND.name, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     )
-    screen.expect(HERE.title)
+    screen.expect(SECOND.title)
     screen.press("\r\r")
     assert wait_until(lambda: len(screen.descendants()) == 2)  # the server, and A's nc
     everybody = [psutil.Process(screen.child.pid), *screen.descendants()]
@@ -222,14 +242,14 @@ def test_it_ends_with_its_terminal(demo):
 
 
 def test_a_session_that_goes_wrong(demo):
-    screen = demo("--fast", "--nc", "false", HERE.name)
+    screen = demo("--fast", "--nc", "false", SECOND.name)
     assert wait_until(lambda: screen.text() is not None and not screen.child.isalive())
     assert re.search(rb"demo: .*README\.md:\d+: A> .*\s+but A could not connect", screen.raw)
     assert screen.child.exitstatus == 1
 
 
 def test_the_arrows_show_the_rest_of_the_source(demo):
-    screen = demo("--step", HERE.name)
+    screen = demo("--step", SECOND.name)
     screen.expect("◀ MainThread")
     screen.press("\x1b[B" * 20)
     assert wait_until(lambda: "def listen" not in screen.text())
@@ -239,7 +259,7 @@ def test_the_arrows_show_the_rest_of_the_source(demo):
 
 
 def test_back_to_the_start(demo):
-    screen = demo("--step", HERE.name)
+    screen = demo("--step", SECOND.name)
     screen.expect("Enter goes on")
     screen.press("\r\r")
     screen.expect("$ nc 127.0.0.1")
@@ -252,7 +272,7 @@ def test_back_to_the_start(demo):
 
 def test_the_audience_types(demo):
     """In the middle of a session, in a terminal of its own, and then the session begins again."""
-    screen = demo("--step", HERE.name)
+    screen = demo("--step", SECOND.name)
     screen.expect("Enter goes on")
     screen.press("n")
     screen.expect("Enter sends", "$ nc 127.0.0.1")
@@ -342,7 +362,7 @@ def test_a_wait_that_is_over_is_not_seen_any_more(demo, stage):
     screen = demo("--step", stage.name)
     waits = "15 bytes unread" if stage.name == "v0.1" else "14 bytes unread"
     while waits not in screen.text() or "… waits" not in screen.text():
-        screen.expect("Enter goes on")
+        screen.expect("Enter ")
         before = screen.text()
         screen.press("\r")
         assert wait_until(lambda before=before: screen.text() != before)
