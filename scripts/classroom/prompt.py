@@ -1,12 +1,9 @@
 """Python's prompt as a server, whose program a session types line by line, and its terminal."""
 
 import contextlib
-import fcntl
 import os
 import socket
-import struct
 import sys
-import termios
 from types import MappingProxyType
 
 from classroom import kernel, shared
@@ -22,9 +19,9 @@ READY = b">>> "
 class Prompt(Server):
     """Python at its prompt. Its terminal is `terminal`.
 
-    What it shows goes to a file and what is typed comes through a pipe, and not through a pty,
-    which passes bytes on a moment later. So when it is at rest, all that was typed has been read,
-    and all that it shows is there.
+    What is typed comes through a pipe, and what it shows goes to a file. A pty would pass both on a
+    moment later. So once it is at rest, it has read all that was typed, and all that it has shown
+    is there.
     """
 
     watched = True
@@ -61,10 +58,6 @@ class Prompt(Server):
 
     def log(self):
         return ""  # a session types no program that has one
-
-    def at_rest(self, look=lambda: True):
-        (unread,) = struct.unpack("i", fcntl.ioctl(self._writer, termios.FIONREAD, bytes(4)))
-        return (not unread or not self.alive()) and super().at_rest(look)
 
     def threads(self, letters=MappingProxyType({})):
         """Return its one thread, in the call that was typed last, or in none at the prompt."""
