@@ -190,7 +190,6 @@ class Play:
 
         if kernel.LINUX:
             waits = wait_until(settled, self.server.patience)
-            terminal.read()  # what it has shown before it came to rest
         else:
             terminal.read(seconds=QUIET)
             waits = not terminal.closed_by_server()
