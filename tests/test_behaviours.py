@@ -455,7 +455,7 @@ def test_next_client_after_silence(play, answer):
 
 
 @behaviour(
-    "a client that breaks off with a reset makes room for the next one",
+    "a client that resets its connection makes room for the next one",
     hint="A client may reset the connection. Then recv() or sendall() raises "
     "ConnectionResetError, which must not end the server.",
 )
@@ -466,7 +466,7 @@ def test_next_client_after_reset(play, answer, connect):
     play(f"A> hello\nA< {answer('hello')}")
 
 
-@behaviour("its log says which stage it is, whom it accepted, and who broke off", ours=True)
+@behaviour("its log says which stage it is, whom it accepted, and who was lost", ours=True)
 def test_log(stage, connect, server):
     assert server.log().startswith(f"MainThread: {stage.name}: {stage.summary}")
     client = connect()
@@ -517,7 +517,7 @@ def idle(request):
     return found
 
 
-@behaviour("an idle client is disconnected after the timeout", ours=True)
+@behaviour("a client that sends nothing is disconnected after the timeout", ours=True)
 def test_idle_timeout(stage, idle):
     seconds, log = idle[stage.name]
     assert 0.9 < seconds < 4
@@ -602,7 +602,7 @@ def test_more_than_one_recv(connect, answer):
     client.expect(rb"(" + re.escape(answer("hello").encode()) + rb"(\r\n)?){2}")
 
 
-@behaviour("two requests in one packet are treated as one", since="v0.5", flaw=True)
+@behaviour("two requests that arrive together are treated as one", since="v0.5", flaw=True)
 def test_two_requests_in_one_packet(connect):
     client = connect()
     client.send(b"GET/task_01/status\nGET/task_02/status\n")
@@ -611,7 +611,7 @@ def test_two_requests_in_one_packet(connect):
     client.expect(b"see someone\r\n")
 
 
-@behaviour("one request in two packets is treated as two", since="v0.5", flaw=True)
+@behaviour("one request that arrives in two parts is treated as two", since="v0.5", flaw=True)
 def test_one_request_in_two_packets(connect):
     client = connect()
     client.send(b"GET/task")
@@ -662,7 +662,7 @@ def test_port_in_use(stage, server):
     assert re.fullmatch(r"127\.0\.0\.1:\d+: .*in use; try another --host or --port\n", error)
 
 
-@behaviour("a bad option gives one clear line", ours=True)
+@behaviour("a bad option gives a clear error", ours=True)
 @pytest.mark.parametrize(
     ("options", "status"),
     [
@@ -713,7 +713,7 @@ def test_ctrl_c(server, connect, answer):
     assert server.log().count("\n") <= log.count("\n") + 3  # "accepted" may still come
 
 
-@behaviour("its port is free again as soon as it has ended", ours=True)
+@behaviour("it can be started again as soon as it has ended", ours=True)
 def test_port_is_free_again(server, connect, start_server):
     client = connect()
     client.send(b"hello\n")

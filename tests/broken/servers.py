@@ -236,7 +236,7 @@ FLAWS = [
         "        except OSError as error:",
         "        except ConnectionResetError:\n            import os; os._exit(3)\n"
         "        except OSError as error:",
-        "a client that breaks off with a reset makes room for the next one",
+        "a client that resets its connection makes room for the next one",
         "Your server ended with status 3 in the middle",
     ),
     Flaw(
