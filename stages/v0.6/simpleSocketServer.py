@@ -45,20 +45,20 @@ class SimpleSocketServer:
             client.close()
 
     def reply_to(self, data):
-        # A shortcut: what recv() gives may be half a request, or two.
+        # A shortcut: it takes what recv() returned for one request. It may be half of one, or two.
         try:
             request = data.decode()
-            if "GET" in request:  # a shortcut: FORGET is a GET, too
+            if "GET" in request:  # a shortcut: FORGET contains GET, too
                 method, task_id, status = request.split("/")
                 return self.todo_list.get(task_id, "no key match")
             if "POST" in request:
                 method, assignment, status = request.split("/")
                 task_id, value = assignment.split("=")
-                # No lock: a dict stores one value in one step. To read, change and store needs one.
+                # No lock: storing one value is one step. To read, change and store would need one.
                 self.todo_list[task_id] = value
                 return "submit success"
             return "data no found"
-        except ValueError:  # no UTF-8, or not as many parts
+        except ValueError:  # not UTF-8, or not so many parts
             return "error: say GET/task_id/status or POST/task_id=value/status, in UTF-8"
 
 
