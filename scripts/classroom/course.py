@@ -1,6 +1,7 @@
 """Where the stages and their lessons are: in stages/, or at the root of a checked-out tag."""
 
 import ast
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class Stage:
     @property
     def name(self):
         """The stage's name, "v0.2", as the lesson's first line has it."""
-        return self._heading()[0]
+        return self._heading[0]
 
     @property
     def number(self):
@@ -38,7 +39,7 @@ class Stage:
     @property
     def title(self):
         """What the lesson's first line says after the name."""
-        return self._heading()[1]
+        return self._heading[1]
 
     @property
     def summary(self):
@@ -48,12 +49,18 @@ class Stage:
 
     def sessions(self):
         """Return the lesson's sessions, each a list of steps; raise SessionError."""
-        return list(sessions_of(self.lesson))
+        return self._sessions
 
     def session(self):
         """Return the first session that is played on the stage's server."""
         return next(steps for steps in self.sessions() if not at_prompt(steps))
 
+    # A lesson is read once: to parse its Markdown takes longer than to play a session.
+    @functools.cached_property
+    def _sessions(self):
+        return list(sessions_of(self.lesson))
+
+    @functools.cached_property
     def _heading(self):
         first_line = self.lesson.read_text(encoding="utf-8").partition("\n")[0]
         match = re.fullmatch(r"# (v\d+\.\d+): (.+)", first_line)
@@ -67,12 +74,13 @@ def number_of(name):
     return tuple(map(int, re.findall(r"\d+", name)))
 
 
+@functools.cache
 def stages():
     """Return the stages that are here, in order: all of them, or the one of a checked-out tag.
 
     Raises SessionError for a lesson that does not begin with its stage's name.
     """
     if not (ROOT / "stages").exists():  # at a tag
-        return [Stage(ROOT)]
+        return (Stage(ROOT),)
     here = [Stage(path.parent) for path in ROOT.glob(f"stages/*/{SERVER}")]
-    return sorted(here, key=lambda stage: stage.number)
+    return tuple(sorted(here, key=lambda stage: stage.number))

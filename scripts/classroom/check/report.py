@@ -185,6 +185,8 @@ def check(stage, words, go_on, writer):
     options = ["-c", tests / "pytest.ini", "--rootdir", ROOT]
     options += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:terminal"]
     options += ["-p", "no:cacheprovider", "--disable-plugin-autoload", "--assert=plain"]
+    # It collects garbage five times at the end, to find what nobody here would read.
+    options += ["-p", "no:unraisableexception"]
     options += ["--stage", stage.name, f"--server={shlex.join(words)}"]
     options += [f"--nc={shlex.join(find_nc())}"]
     chosen = [tests / "test_behaviours.py", f"{tests / 'test_lessons.py'}::test_session"]
