@@ -27,6 +27,7 @@ LESSONS = {
     "v0.4": "anything is answered with the whole list and no line end",
     "v0.5": "GET gives a task's text",
     "v0.6": "POST stores a task, new or old, for every client",
+    "v0.7": "a request is recognized by its whole form",
 }
 
 

@@ -230,12 +230,12 @@ def test_one_stage_is_tested_without_our_commands():
 def test_stages_come_by_their_numbers(repository):
     """v0.10 is above v0.9, in the list of stages and in the tags."""
     for name in ("v0.10", "v1.0"):
-        folder = shutil.copytree(repository / "stages" / "v0.6", repository / "stages" / name)
+        folder = shutil.copytree(repository / "stages" / "v0.7", repository / "stages" / name)
         for file in (SERVER, "README.md"):
             text = (folder / file).read_text(encoding="utf-8")
-            (folder / file).write_text(text.replace("v0.6: ", f"{name}: ", 1), encoding="utf-8")
+            (folder / file).write_text(text.replace("v0.7: ", f"{name}: ", 1), encoding="utf-8")
     commit(repository)
-    names = ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5", "v0.6", "v0.10", "v1.0"]
+    names = ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5", "v0.6", "v0.7", "v0.10", "v1.0"]
     assert (
         f"there is {', '.join(names)}" in command("./scripts/demo", "v9.9", cwd=repository).stderr
     )

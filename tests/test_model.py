@@ -15,6 +15,7 @@ BUGS = {
     "turns CRLF into LF": ("v0.3", "(data)\n", '(data.replace(b"\\r\\n", b"\\n"))\n'),
     "finds GET in the first part only": ("v0.5", "in request:", 'in request.split("/")[0]:'),
     "stops at a NUL byte": ("v0.6", "data.decode()", 'data.decode().split("\\0")[0]'),
+    "finds a request at the beginning": ("v0.7", "GET.fullmatch", "GET.match"),
     "strips the id of a POST": ("v0.6", "todo_list[task_id]", "todo_list[task_id.strip()]"),
 }
 

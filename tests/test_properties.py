@@ -29,17 +29,36 @@ def model(stage_number, tasks, message):
         text = message.decode()
     except UnicodeDecodeError:
         return ERROR
-    response = "data no found"
+    found = (
+        by_form(tasks, text) if stage_number >= (0, 7) else by_letters(stage_number, tasks, text)
+    )
+    return ERROR if found is None else found.encode() + b"\r\n"
+
+
+def by_letters(stage_number, tasks, text):
+    """Return the response of v0.5 and v0.6, without its line end; None is an error."""
     if "GET" in text:
-        if not (match := re.fullmatch("[^/]*/([^/]*)/[^/]*", text)):
-            return ERROR
-        response = tasks.get(match[1], "no key match")
-    elif "POST" in text and stage_number >= (0, 6):
+        match = re.fullmatch("[^/]*/([^/]*)/[^/]*", text)
+        return tasks.get(match[1], "no key match") if match else None
+    if "POST" in text and stage_number >= (0, 6):
         if not (match := re.fullmatch("[^/]*/([^/=]*)=([^/=]*)/[^/]*", text)):
-            return ERROR
+            return None
         tasks[match[1]] = match[2]
-        response = "submit success"
-    return response.encode() + b"\r\n"
+        return "submit success"
+    return "data no found"
+
+
+def by_form(tasks, text):
+    """Return the response of v0.7, without its line end; None is an error."""
+    method, _, rest = text.partition("/")
+    task_id, equals, tail = rest.partition("=")
+    value, slash, _ = tail.rpartition("/")
+    if method == "GET" and rest.count("/") == 1:
+        return tasks.get(rest.partition("/")[0], "no key match")
+    if method == "POST" and equals and slash and "/" not in task_id:
+        tasks[task_id] = value
+        return "submit success"
+    return None if re.match(r"(GET|POST)(?!\w)", text) else "data no found"
 
 
 # The messages. A client cannot delete a task, so each list of messages has its own task ids: the

@@ -386,6 +386,31 @@ FLAWS = [
         "a malformed POST gets one error line and stores nothing",
         "only if all parts are there",
     ),
+    # v0.7
+    Flaw(
+        "finds_a_form_anywhere",
+        "v0.7",
+        "GET.fullmatch(",
+        "GET.search(",
+        "a malformed GET gets one error line, and the connection stays open",
+        "too many",
+    ),
+    Flaw(
+        "knows_no_words",
+        "v0.7",
+        'r"(GET|POST)\\b"',
+        'r"GET|POST"',
+        "a request is recognized by its whole form",
+        "error",
+    ),
+    Flaw(
+        "ends_a_value_at_the_first_slash",
+        "v0.7",
+        "(?P<value>.*)/[^/]*",
+        "(?P<value>[^/]*)/[^/]*",
+        "a value may contain / and =",
+        "ends at the last /",
+    ),
 ]
 
 # What is no server at all, by name: its code, and a part of the report on it.
