@@ -169,8 +169,8 @@ def test_python_at_its_prompt_is_the_server(demo):
     screen = demo("--step", HERE.name)
     shown = screen.expect("─ python ─", "─ A ─", "Enter goes on")
     assert "simpleSocketServer.py" not in shown
-    for _ in range(8):
-        screen.press("\r")
+    lines = [step.line for step in HERE.sessions()[0]]
+    screen.press("\r" * (lines.index("python waits") + 1))
     screen.expect(">>> client, address = sock.accept()", "… waits", "blocked in accept()")
     screen.press("t")
     screen.expect("Enter sends · Ctrl-C interrupts")
