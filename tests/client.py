@@ -11,6 +11,12 @@ from classroom import kernel
 from classroom.play import Mismatch
 from classroom.terminal import Breakdown
 
+# The head of an HTTP response.
+RESPONSE = re.compile(
+    rb"HTTP/1\.1 (?P<status>\d{3}) ?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*?"
+    rb"(?i:Content-Length): *(?P<length>\d+)\r\n(?:[^\r\n]+\r\n)*\r\n"
+)
+
 
 class Client:
     """A plain socket to a server, for bytes that cannot be typed.
@@ -26,6 +32,7 @@ class Client:
         self.socket = socket.create_connection(("127.0.0.1", server.port), self.SECONDS)
         self.port = self.socket.getsockname()[1]
         self.sent = []
+        self.early = b""  # what came after an HTTP response, and belongs to the next one
 
     def accepted(self):
         """Say whether the server has picked up the connection, as far as the kernel knows."""
@@ -60,9 +67,41 @@ class Client:
         Raises Mismatch when something else came, or nothing and the server is at rest; Breakdown
         when the server has ended.
         """
-        received, more = b"", True
+
+        def complete(received):
+            return pattern and re.fullmatch(pattern, received, re.DOTALL)
+
+        received, more = self._read_until(complete)
+        if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
+            raise self._mismatch(described or shortened(literal(pattern)), received, more)
+
+    def expect_response(self, status, text=None):
+        """Read one HTTP response, of this status and with this text; see `expect`.
+
+        Its headers may be any, in any order and case, but Content-Length must be among them.
+        """
+
+        def complete(received):
+            found = RESPONSE.match(received)
+            return found and len(received) >= found.end() + int(found["length"])
+
+        received, more = self._read_until(complete, self.early)
+        described = f"an HTTP response with the status {status}"
+        described += f" and the text {text!r}" if text else ""
+        if not complete(received):
+            raise self._mismatch(described, received, more)
+        found = RESPONSE.match(received)
+        end = found.end() + int(found["length"])
+        body, self.early = received[found.end() : end], received[end:]
+        got = body.decode(errors="backslashreplace").removesuffix("\n").removesuffix("\r")
+        if int(found["status"]) != status or text not in {None, got}:
+            raise self._mismatch(described, received[:end], more)
+
+    def _read_until(self, complete, received=b""):
+        """Return what came until it is complete, or nothing more will; and the last part of it."""
+        more = True
         deadline = time.monotonic() + self.SECONDS
-        while more and not (pattern and re.fullmatch(pattern, received, re.DOTALL)):
+        while more and not complete(received):
             if not self.wait() or len(received) > self.MOST or time.monotonic() > deadline:
                 break
             try:
@@ -70,20 +109,23 @@ class Client:
             except ConnectionResetError:  # it has closed with bytes of ours unread
                 more = b""
             received += more
-        if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
-            if not more and self.server.has_ended():
-                raise Breakdown(
-                    f"a client sent {self.last_sent()}, but the server "
-                    f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
-                )
-            end = [] if more else ["the end of the connection"]
-            if len(received) > self.MOST:
-                end = ["more and more after that"]
-            got = " and ".join([shortened(received)] * bool(received) + end)
-            raise Mismatch(
-                f"a client sent {self.last_sent()} and should have got "
-                f"{described or shortened(literal(pattern))}, but got {got or 'nothing'}"
+        return received, more
+
+    def _mismatch(self, described, received, more):
+        """Return the error for something else than expected; `more` is false at the end of all."""
+        if not more and self.server.has_ended():
+            return Breakdown(
+                f"a client sent {self.last_sent()}, but the server "
+                f"{self.server.how_it_ended()}\nthe server's log:\n{self.server.log()}"
             )
+        end = [] if more else ["the end of the connection"]
+        if len(received) > self.MOST:
+            end = ["more and more after that"]
+        got = " and ".join([shortened(received)] * bool(received) + end)
+        return Mismatch(
+            f"a client sent {self.last_sent()} and should have got {described}, "
+            f"but got {got or 'nothing'}"
+        )
 
     def wait(self):
         """Wait for something to read; return False if the server is at rest and nothing came."""

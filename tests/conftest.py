@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import time
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -260,16 +261,47 @@ def connect(server):
 
 
 @pytest.fixture
-def answer(stage):
-    """What the stage answers to a message that is no request: to "hello", say."""
+def protocol(stage):
+    return Protocol(stage)
 
-    def answer(message):
-        if stage.number < (0, 4):
-            return message
-        if stage.number < (0, 5):
+
+class Protocol:
+    """What a client of a stage says that asks for nothing special, and what it must get."""
+
+    def __init__(self, stage):
+        self.number = stage.number
+
+    def request(self, text):
+        """Return the lines that a client sends; `text` is unknown to the server."""
+        if self.number >= (0, 8):
+            return f"GET /{quote(text)} HTTP/1.1\n\n"
+        return f"{text}\n"
+
+    def response(self, text):
+        """Return what it gets, without a last line end."""
+        if self.number < (0, 4):
+            return text
+        if self.number < (0, 5):
             return (
                 "{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'play basketball'}"
             )
-        return "data no found"
+        if self.number < (0, 8):
+            return "data no found"
+        return (
+            "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            "Content-Length: 14\r\n\r\nno key match"
+        )
 
-    return answer
+    def asks(self, letter, text):
+        """Return the lines of a session in which a terminal asks."""
+        lines = self.request(text).split("\n")[:-1]
+        return "\n".join(f"{letter}> {line}" for line in lines)
+
+    def gets(self, letter, text):
+        """Return the lines of a session in which a terminal gets its response."""
+        lines = self.response(text).split("\r\n")
+        return "\n".join(f"{letter}< {line}" for line in lines)
+
+    def talks(self, letter, text):
+        """Return both."""
+        return f"{self.asks(letter, text)}\n{self.gets(letter, text)}"

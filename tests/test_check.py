@@ -28,6 +28,8 @@ LESSONS = {
     "v0.5": "GET gives a task's text",
     "v0.6": "POST stores a task, new or old, for every client",
     "v0.7": "a request is recognized by its whole form",
+    "v0.8": "GET gets 200 and a task's text, or 404",
+    "v0.9": "each client gets the response to its own request, however slowly it asks",
 }
 
 

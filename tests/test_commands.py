@@ -235,7 +235,7 @@ def test_stages_come_by_their_numbers(repository):
             text = (folder / file).read_text(encoding="utf-8")
             (folder / file).write_text(text.replace("v0.7: ", f"{name}: ", 1), encoding="utf-8")
     commit(repository)
-    names = ["v0.1", "v0.2", "v0.3", "v0.4", "v0.5", "v0.6", "v0.7", "v0.10", "v1.0"]
+    names = [*NAMES, "v0.10", "v1.0"]
     assert (
         f"there is {', '.join(names)}" in command("./scripts/demo", "v9.9", cwd=repository).stderr
     )

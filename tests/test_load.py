@@ -42,7 +42,7 @@ def sent_again(client):
 
 
 @pytest.mark.stages(since="v0.3")
-def test_a_crowd_is_answered_at_once(server, crowd):
+def test_a_crowd_is_answered_at_once(server, crowd, protocol):
     """200 clients connect and speak at once; all have their first answers within half a second.
 
     Of processor time, which load does not stretch. Who is not let into the queue tries again a
@@ -64,7 +64,7 @@ def test_a_crowd_is_answered_at_once(server, crowd):
     while waiting.get_map() and (ready := waiting.select(5)):
         for key, events in ready:
             if events == selectors.EVENT_WRITE:  # connected
-                key.fileobj.send(b"hello\n")
+                key.fileobj.send(protocol.request("hello").encode())
                 waiting.modify(key.fileobj, selectors.EVENT_READ)
             else:
                 assert key.fileobj.recv(1024)
@@ -75,7 +75,7 @@ def test_a_crowd_is_answered_at_once(server, crowd):
         assert not any(map(sent_again, crowd)), "somebody had to try again"
 
 
-def cost(process, client):
+def cost(process, client, request):
     """Return the least processor time in seconds that 100 answers cost the server, of 20 tries."""
 
     def used():
@@ -87,20 +87,21 @@ def cost(process, client):
     for _ in range(20):
         before = used()
         for _ in range(100):
-            client.send(b"hello\n")
+            client.send(request)
             client.recv(1024)
         costs.append(used() - before)
     return min(costs)
 
 
 @pytest.mark.stages(since="v0.3")
-def test_idle_clients_slow_nobody(many_files, start_server, crowd):
+def test_idle_clients_slow_nobody(many_files, start_server, crowd, protocol):
     """An answer costs as much beside 1,000 idle clients, and nothing is left of them."""
     server = start_server("--timeout", "60")  # not one that was started before many_files
     process = psutil.Process(server.child.pid)
     alone = socket.create_connection(("127.0.0.1", server.port))
     crowd.append(alone)
-    before = cost(process, alone)
+    request = protocol.request("hello").encode()
+    before = cost(process, alone, request)
     files = process.num_fds()
     crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(IDLERS)]
     last = socket.create_connection(("127.0.0.1", server.port))
@@ -109,7 +110,7 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
     server.wait_for_rest()  # each thread has logged its client
     # Between two cores an answer costs up to five times as much as on one. Any work for each idle
     # client costs more: 50 times, if all that is done is to ask whether its thread is alive.
-    assert cost(process, last) < 10 * before
+    assert cost(process, last, request) < 10 * before
     for client in crowd[1:]:
         client.close()
     assert wait_until(lambda: process.num_threads() == 2 and process.num_fds() == files)
@@ -127,7 +128,7 @@ def test_idle_clients_slow_nobody(many_files, start_server, crowd):
         ),
     ],
 )
-def test_out_of_files_or_threads(stage, crowd, limit, reason):
+def test_out_of_files_or_threads(stage, crowd, limit, reason, protocol):
     """The server says so in one line, and goes on with the clients that it has.
 
     It accepts nobody after that: a limit of the design, which a lesson explains.
@@ -138,7 +139,7 @@ def test_out_of_files_or_threads(stage, crowd, limit, reason):
     with contextlib.closing(Server(limited)) as server:
         crowd += [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
         assert wait_until(lambda: output in server.log())
-        crowd[0].send(b"hello\n")
+        crowd[0].send(protocol.request("hello").encode())
         assert crowd[0].recv(1024)
         for client in crowd:
             client.close()

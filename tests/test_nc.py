@@ -237,9 +237,10 @@ def test_our_nc_in_a_session(stage, start_server):
 
 
 @pytest.mark.stages(since="v0.2")
-def test_our_nc_in_a_pipe(server):
+def test_our_nc_in_a_pipe(server, protocol):
     words = [*NC_OF_OURS, "127.0.0.1", str(server.port)]
-    done = subprocess.run(words, input=b"hello\n", capture_output=True, timeout=30, check=False)
+    typed = protocol.request("hello").encode()
+    done = subprocess.run(words, input=typed, capture_output=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout
 

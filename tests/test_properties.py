@@ -10,7 +10,9 @@ draws 5,000 new ones:
 import itertools
 import re
 import socket
+from urllib.parse import unquote
 
+import pytest
 from client import shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,5 +130,85 @@ def check(stage_number, port, **options):
     every_response_is_right()
 
 
+@pytest.mark.stages(until="v0.7")
 def test_every_response_is_right(stage, server):
     check(stage.number, server.port)
+
+
+# HTTP, from v0.8 on.
+
+
+def http_model(tasks, line):
+    """Return the status and the text of the right response to a request's first line."""
+    method, _, rest = line.rstrip().partition(" /")
+    target, _, version = rest.partition(" ")
+    task_id, equals, value = target.partition("=")
+    if version == "HTTP/1.1" and method == "GET":
+        text = tasks.get(unquote(target))
+        return ("404 Not Found", "no key match") if text is None else ("200 OK", text)
+    if version == "HTTP/1.1" and method == "POST" and equals:
+        tasks[unquote(task_id)] = unquote(value)
+        return "200 OK", "submit success"
+    return (
+        "400 Bad Request",
+        "error: say GET /task_id HTTP/1.1 or POST /task_id=value HTTP/1.1",
+    )
+
+
+HTTP_ID = st.sampled_from(["task_01", "", "#", "%20#", "%e4%b8%96#", "#%2F", "a=b#"])
+HTTP_TASK = st.builds("{}={}".format, HTTP_ID, st.sampled_from(["", "x%20y", "1%2F2", "a=b", "%"]))
+HTTP_LINE = st.one_of(
+    st.builds("GET /{} HTTP/1.1".format, HTTP_ID),
+    st.builds("POST /{} HTTP/1.1".format, HTTP_TASK | HTTP_ID),
+    st.lists(
+        st.sampled_from(["GET", "POST", "/", "/x", "=", "HTTP/1.1", "HTTP/1.0", "\xff", "\t"]),
+        min_size=1,
+        max_size=4,
+    )
+    .map(" ".join)
+    .filter(str.strip),
+)
+HTTP_HEADERS = st.lists(st.sampled_from(["Host: localhost", "x", "GET /x HTTP/1.1"]), max_size=2)
+HTTP_RESET = ["POST /task_01=see%20someone HTTP/1.1", "POST /= HTTP/1.1"]
+LINE_END = st.sampled_from(["\n", "\r\n"])
+HTTP_REQUEST = st.tuples(HTTP_LINE, HTTP_HEADERS, LINE_END, st.integers(0, 2))
+
+
+def http_talk(port, tasks, requests, pieces):
+    """Send the requests in pieces, and compare all responses with the model's."""
+    sent, expected = b"", b""
+    for line, headers, end, empty_lines in requests:
+        sent += (end * empty_lines + end.join([line, *headers, "", ""])).encode()
+        status, text = http_model(tasks, line)
+        body = f"{text}\r\n".encode()
+        expected += (
+            f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        size = -(-len(sent) // pieces)
+        for first in range(0, len(sent), size):
+            client.sendall(sent[first : first + size])
+        client.shutdown(socket.SHUT_WR)
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received == expected, f"wrong responses to {shortened(sent)}"
+
+
+def http_check(port, **options):
+    """Send lists of HTTP requests to the server at `port`; `options` are settings of hypothesis."""
+    numbers = itertools.count(1)
+
+    @settings(**options)
+    @given(st.lists(HTTP_REQUEST, min_size=1, max_size=6), st.integers(1, 20))
+    def every_response_is_right(requests, pieces):
+        number = str(next(numbers))
+        requests = [(line.replace("#", number), *rest) for line, *rest in requests]
+        reset = [(line, [], "\n", 0) for line in HTTP_RESET]
+        http_talk(port, dict(TASKS), [*reset, *requests], pieces)
+
+    every_response_is_right()
+
+
+@pytest.mark.stages(since="v0.8")
+def test_every_http_response_is_right(stage, server):
+    http_check(server.port)

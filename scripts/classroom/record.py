@@ -13,7 +13,7 @@ class Thread:
 
     name: str  # "MainThread" or "Thread-1", as in the server's log
     line: int
-    call: str  # the socket's method in this line: "accept", "recv", "sendall" or ""
+    call: str  # the socket's method in this line: "accept", "recv", "readline", "sendall" or ""
     client: str  # the letter of the terminal that it serves there, or ""
 
     def __str__(self):

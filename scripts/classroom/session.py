@@ -54,7 +54,7 @@ KINDS = {
         ends_a_wait=True,
     ),
     "thread": Kind(
-        r"server: (?P<text>\S+ in (accept|recv|sendall))( for (?P<terminal>[A-Z]))?",
+        r"server: (?P<text>\S+ in (accept|recv|readline|sendall))( for (?P<terminal>[A-Z]))?",
         "server: THREAD in recv for A",
         checks=True,
     ),

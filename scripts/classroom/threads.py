@@ -11,7 +11,7 @@ from classroom.record import Thread
 
 WATCHED = str(Path(__file__).with_name("watched.py"))
 SECONDS = 5  # at most, until the watched process answers
-CALLS = re.compile(r"\.(accept|recv|sendall)\(")
+CALLS = re.compile(r"\.(accept|recv|readline|sendall)\(")
 
 
 class Watch:
@@ -56,7 +56,7 @@ class Watch:
         match = CALLS.search(self._source[line - 1])
         call = match[1] if match else ""
         client = ""
-        if call in {"recv", "sendall"}:
+        if call in {"recv", "readline", "sendall"}:
             served = re.findall(rf"^{re.escape(name)}: \S+:(\d+) accepted$", log, re.MULTILINE)
             client = letters.get(int(served[-1]), "") if served else ""
         return Thread(name.partition(" ")[0], line, call, client)

@@ -411,6 +411,48 @@ FLAWS = [
         "a value may contain / and =",
         "ends at the last /",
     ),
+    # v0.8
+    Flaw(
+        "answers_at_the_first_line",
+        "v0.8",
+        "while (header := lines.readline(65536)).strip():\n                    pass",
+        "header = line",
+        "GET gets 200 and a task's text, or 404",
+        "with the status 404",
+    ),
+    Flaw(
+        "counts_no_line_end",
+        "v0.8",
+        "{len(body)}",
+        "{len(text)}",
+        "GET gets 200 and a task's text, or 404",
+        "with the status 404",
+    ),
+    Flaw(
+        "reads_once",
+        "v0.8",
+        'lines = client.makefile("rb")',
+        'lines = __import__("io").BytesIO(client.recv(1024))',
+        "GET gets 200 and a task's text, or 404",
+        "with the status 404",
+    ),
+    Flaw(
+        "decodes_no_values",
+        "v0.8",
+        'unquote(match["value"])',
+        'match["value"]',
+        "POST stores a percent-decoded value for every client",
+        "percent-encoded",
+    ),
+    # v0.9
+    Flaw(
+        "shares_the_request",
+        "v0.9",
+        "threading.local()",
+        'type("Namespace", (), {})()',
+        "each client gets the response to its own request, however slowly it asks",
+        "must belong to one client",
+    ),
 ]
 
 # What is no server at all, by name: its code, and a part of the report on it.

@@ -10,6 +10,7 @@ import fcntl
 import functools
 import os
 import random
+import re
 import resource
 import shlex
 import signal
@@ -140,6 +141,13 @@ class Candidate(Server):
         return self._written(10000).decode(
             errors="backslashreplace"
         )  # the end of it, if it is very long
+
+    def without_headers(self, shown):
+        """Return what nc has shown, without the headers of an HTTP response that is there whole.
+
+        Servers of others send other headers, in another order and another case.
+        """
+        return re.sub(rb"^(HTTP/1\.1 [^\n]*\n)([^\r\n][^\n]*\n)*(\r?\n)", rb"\1\3", shown, count=1)
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""

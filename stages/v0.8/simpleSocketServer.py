@@ -1,0 +1,106 @@
+"""v0.8: a threaded HTTP server that keeps the request in one global object."""
+
+import argparse
+import logging
+import re
+import signal
+import socket
+import sys
+import threading
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+GET = re.compile(r"GET /(?P<task_id>[^ ]*) HTTP/1\.1\s*")
+POST = re.compile(r"POST /(?P<task_id>[^ =]*)=(?P<value>[^ ]*) HTTP/1\.1\s*")
+request = SimpleNamespace()  # what has been read of a request
+
+
+class SimpleSocketServer:
+    def __init__(self, host, port, timeout):
+        self.timeout = timeout
+        self.todo_list = {
+            "task_01": "see someone",
+            "task_02": "read book",
+            "task_03": "play basketball",
+        }
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Without this, bind() may fail for a minute after the server has ended.
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind((host, port))
+
+    def listen(self):
+        # With a short queue, some of many clients that connect at once wait for seconds.
+        self.sock.listen(socket.SOMAXCONN)
+        logging.info("listening on %s:%d", *self.sock.getsockname())
+        while True:
+            client, address = self.sock.accept()
+            # Without this the server would wait forever for a client whose machine has crashed.
+            # A shortcut: it also disconnects a client that is only slow to type.
+            client.settimeout(self.timeout)
+            threading.Thread(target=self.handle_client_request, args=(client, address)).start()
+
+    def handle_client_request(self, client, address):
+        logging.info("%s:%d accepted", *address)
+        lines = client.makefile("rb")
+        try:
+            # b"" means that the client will send nothing more.
+            while line := lines.readline(65536):
+                if line.isspace():
+                    continue  # an empty line before a request
+                request.line = line.decode(errors="replace")
+                # A shortcut: headers say more about the request, and the server skips them.
+                while (header := lines.readline(65536)).strip():
+                    pass
+                if header:  # otherwise the client has left before the end of its request
+                    client.sendall(self.reply())
+            logging.info("%s:%d left", *address)
+        except OSError as error:  # a reset or a timeout
+            logging.info("%s:%d left: %s", *address, error)
+        finally:
+            lines.close()
+            client.close()
+
+    def reply(self):
+        if match := GET.fullmatch(request.line):
+            task_id = unquote(match["task_id"])
+            if task_id in self.todo_list:
+                return response("200 OK", self.todo_list[task_id])
+            return response("404 Not Found", "no key match")
+        if match := POST.fullmatch(request.line):
+            # No lock: storing one value is one step. To read, change and store would need one.
+            self.todo_list[unquote(match["task_id"])] = unquote(match["value"])
+            return response("200 OK", "submit success")
+        error = "error: say GET /task_id HTTP/1.1 or POST /task_id=value HTTP/1.1"
+        return response("400 Bad Request", error)
+
+
+def response(status, text):
+    body = f"{text}\r\n".encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
+    parser.add_argument("--port", default=9000, type=int, help="0: a free one (%(default)s)")
+    parser.add_argument("--timeout", default=60, type=float, help="idle seconds (%(default)s)")
+    options = parser.parse_args()
+    if not 0 < options.timeout <= 86400:
+        parser.error("argument --timeout: must be above 0 and at most 86400 seconds")
+    logging.basicConfig(level=logging.INFO, format="%(threadName)s: %(message)s")
+    # Ctrl-C ends the process at once, without a traceback, whatever its threads are doing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        server = SimpleSocketServer(options.host, options.port, options.timeout)
+    except (OSError, OverflowError, TypeError) as error:
+        sys.exit(f"{options.host}:{options.port}: {error}; try another --host or --port")
+    logging.info(__doc__)
+    try:
+        server.listen()
+    except (OSError, RuntimeError) as error:  # no more open files, or no more threads
+        sys.exit(f"cannot accept more clients: {error}; end this server and start it again")
+
+
+if __name__ == "__main__":
+    main()
