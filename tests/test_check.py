@@ -217,6 +217,49 @@ asyncio.run(main())
 """
 
 
+# Its heads differ from ours in everything that may differ: more headers, another order and case.
+HTTP = """
+import os, socketserver, urllib.parse
+tasks = {"task_01": "see someone", "task_02": "read book", "task_03": "play basketball"}
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        while line := self.rfile.readline():
+            if not line.strip():
+                continue
+            while self.rfile.readline().strip():
+                pass
+            method, _, rest = line.decode().strip().partition(" /")
+            target, _, version = rest.partition(" ")
+            task_id, equals, value = map(urllib.parse.unquote, target.partition("="))
+            if version and method == "GET":
+                found = task_id in tasks
+                self.answer(200 if found else 404, tasks.get(task_id, "no key match"))
+            elif version and equals:
+                tasks[task_id] = value
+                self.answer(200, "submit success")
+            else:
+                self.answer(400, "what?")
+
+    def answer(self, status, text):
+        body = text.encode()
+        head = f"HTTP/1.1 {status} whatever\\r\\nDate: today\\r\\ncontent-length: {len(body)}\\r\\n"
+        self.wfile.write(head.encode() + b"content-type: text/plain\\r\\n\\r\\n" + body)
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+    request_queue_size = 50
+
+Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.stages(since="v0.8", until="v0.9")
+def test_a_right_http_server_of_somebody_else(stage, tmp_path):
+    output, _ = check(stage.name, hand_in(tmp_path, "other", HTTP), status=0)
+    assert "behaviours hold, in" in output
+
+
 @one_stage
 @pytest.mark.parametrize(
     "code", [SOCKETSERVER, POOL, ASYNCIO], ids=["socketserver", "pool", "asyncio"]

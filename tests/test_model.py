@@ -38,7 +38,4 @@ def test_bug_is_found(stage_name, old, new, tmp_path):
     server = Server([sys.executable, str(wrong_server), "--port", "0"])
     with contextlib.closing(server), pytest.raises(AssertionError, match=r"^wrong responses? to "):
         # Only draw: one wrong response is enough, and the shortest list is not needed.
-        if number_of(stage_name) >= (0, 8):
-            test_properties.http_check(server.port, phases=[Phase.generate])
-        else:
-            test_properties.check(number_of(stage_name), server.port, phases=[Phase.generate])
+        test_properties.check(number_of(stage_name), server.port, phases=[Phase.generate])
