@@ -76,7 +76,7 @@ class Client:
             raise self._mismatch(described or shortened(literal(pattern)), received, more)
 
     def expect_response(self, status, text=None):
-        """Read one HTTP response, of this status and with this text; see `expect`.
+        """Read one HTTP response, of this status and with this text, and return it; see `expect`.
 
         Its headers may be any, in any order and case, but Content-Length must be among them.
         """
@@ -96,6 +96,7 @@ class Client:
         got = body.decode(errors="backslashreplace").removesuffix("\n").removesuffix("\r")
         if int(found["status"]) != status or text not in {None, got}:
             raise self._mismatch(described, received[:end], more)
+        return got
 
     def _read_until(self, complete, received=b""):
         """Return what came until it is complete, or nothing more will; and the last part of it."""

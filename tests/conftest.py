@@ -287,8 +287,9 @@ class Protocol:
             )
         if self.number < (0, 8):
             return "data no found"
+        kind = "plain" if self.number < (1, 0) else "html"
         return (
-            "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"HTTP/1.1 404 Not Found\r\nContent-Type: text/{kind}; charset=utf-8\r\n"
             "Content-Length: 14\r\n\r\nno key match"
         )
 

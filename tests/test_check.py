@@ -30,6 +30,7 @@ LESSONS = {
     "v0.7": "a request is recognized by its whole form",
     "v0.8": "GET gets 200 and a task's text, or 404",
     "v0.9": "each client gets the response to its own request, however slowly it asks",
+    "v1.0": "GET / gets a page with all tasks and a form",
 }
 
 

@@ -12,6 +12,7 @@ import re
 import socket
 from urllib.parse import unquote
 
+import pytest
 from client import shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,5 +207,6 @@ def check_http(port, **options):
     every_response_is_right()
 
 
+@pytest.mark.stages(until="v0.9")
 def test_every_response_is_right(stage, server):
     check(stage.number, server.port)

@@ -453,6 +453,31 @@ FLAWS = [
         "each client gets the response to its own request, however slowly it asks",
         "must belong to one client",
     ),
+    # v1.0
+    Flaw(
+        "escapes_nothing",
+        "v1.0",
+        "html.escape(task)",
+        "task",
+        "a task's text is not HTML",
+        "html.escape()",
+    ),
+    Flaw(
+        "takes_half_a_form",
+        "v1.0",
+        " and len(form) == length",
+        "",
+        "half a form, and a malformed one, store nothing",
+        "not complete",
+    ),
+    Flaw(
+        "knows_one_spelling",
+        "v1.0",
+        ", re.IGNORECASE)",
+        ")",
+        "a form stores a task for every client, and leads back to the page",
+        "Content-Length says",
+    ),
 ]
 
 # What is no server at all, by name: its code, and a part of the report on it.
