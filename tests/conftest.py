@@ -23,7 +23,13 @@ from classroom.terminal import Server, find_nc
 from client import Client
 
 # These test one stage after the other. The rest test our commands and pages.
-OF_A_STAGE = {"test_behaviours.py", "test_lessons.py", "test_load.py", "test_properties.py"}
+OF_A_STAGE = {
+    "test_behaviours.py",
+    "test_browser.py",
+    "test_lessons.py",
+    "test_load.py",
+    "test_properties.py",
+}
 pytest_plugins = ["clones", "listeners", "summary"]
 
 
