@@ -1,4 +1,7 @@
-"""What the servers do, each behaviour said once, with the stages that show it."""
+"""What the servers do, each behaviour said once, with the stages that show it.
+
+Each runs on every stage, and must fail on those that do not show it; see conftest.py.
+"""
 
 import contextlib
 import re

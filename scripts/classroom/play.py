@@ -1,4 +1,7 @@
-"""The player: it does one step of a session, and yields a record of what there is to see then."""
+"""The player: it does one step of a session, and yields a record of what there is to see then.
+
+What each kind of line demands of the server is decided here.
+"""
 
 import contextlib
 import re
@@ -196,6 +199,11 @@ class Play:
         raise Mismatch(self._shown(terminal))
 
     def _expect_silence(self, terminal):
+        """Fail unless the server is at rest and has not read the terminal's line.
+
+        Elsewhere than on Linux, the terminal must show nothing for a while.
+        """
+
         def settled():
             terminal.read()
             return terminal.unseen or self.server.holds_unread(terminal)

@@ -4,7 +4,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from classroom.check import candidate, report, start, whole_class
+from classroom.check import candidate, new, report, whole_class
 from classroom.course import stages
 from classroom.output import Page, Problem, one_line
 
@@ -78,7 +78,7 @@ def main():
     """Run ./scripts/check; return 0 if all behaviours hold and 1 if not."""
     options = parse_arguments()
     if options.new:
-        return start.write_new(options.stage, options.new)
+        return new.write_new(options.stage, options.new)
     options.stage.sessions()  # raises SessionError for a malformed lesson
     candidate.sweep()
     if options.each:

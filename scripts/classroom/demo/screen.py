@@ -1,4 +1,7 @@
-"""The demo's screen: the terminals, the server's source with its threads in it, and its log."""
+"""The demo's screen: the terminals, the server's source with its threads in it, and its log.
+
+It gives the keys to the playback, except the arrows, which scroll the source.
+"""
 
 import asyncio
 import contextlib
