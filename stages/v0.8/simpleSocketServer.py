@@ -43,16 +43,17 @@ class SimpleSocketServer:
         logging.info("%s:%d accepted", *address)
         lines = client.makefile("rb")
         try:
-            # b"" means that the client will send nothing more.
-            while line := lines.readline(65536):
+            # A line without an end: the client will send nothing more, or the line is too long.
+            while (line := lines.readline(65536)).endswith(b"\n"):
                 if line.isspace():
                     continue  # an empty line before a request
                 request.line = line.decode(errors="replace")
                 # A shortcut: headers say more about the request, and the server skips them.
-                while (header := lines.readline(65536)).strip():
+                while (header := lines.readline(65536)).endswith(b"\n") and header.strip(b"\r\n"):
                     pass
-                if header:  # otherwise the client has left before the end of its request
-                    client.sendall(self.reply())
+                if not header.endswith(b"\n"):
+                    break
+                client.sendall(self.reply())
             logging.info("%s:%d left", *address)
         except OSError as error:  # a reset or a timeout
             logging.info("%s:%d left: %s", *address, error)
@@ -62,10 +63,10 @@ class SimpleSocketServer:
 
     def reply(self):
         if match := GET.fullmatch(request.line):
-            task_id = unquote(match["task_id"])
-            if task_id in self.todo_list:
-                return response("200 OK", self.todo_list[task_id])
-            return response("404 Not Found", "no key match")
+            text = self.todo_list.get(unquote(match["task_id"]))
+            if text is None:
+                return response("404 Not Found", "no key match")
+            return response("200 OK", text)
         if match := POST.fullmatch(request.line):
             # No lock: storing one value is one step. To read, change and store would need one.
             self.todo_list[unquote(match["task_id"])] = unquote(match["value"])

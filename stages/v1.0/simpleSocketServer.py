@@ -12,7 +12,6 @@ from urllib.parse import parse_qsl, unquote
 
 GET = re.compile(r"GET /(?P<task_id>[^ ]*) HTTP/1\.1\s*")
 POST = re.compile(r"POST / HTTP/1\.1\s*")
-LENGTH = re.compile(rb"Content-Length: *(?P<length>\d{1,4})\s*", re.IGNORECASE)
 PAGE = """<!doctype html>
 <title>ToDo</title>
 {}
@@ -48,21 +47,24 @@ class SimpleSocketServer:
         logging.info("%s:%d accepted", *address)
         lines = client.makefile("rb")
         try:
-            # b"" means that the client will send nothing more.
-            while line := lines.readline(65536):
+            # A line without an end: the client will send nothing more, or the line is too long.
+            while (line := lines.readline(65536)).endswith(b"\n"):
                 if line.isspace():
                     continue  # an empty line before a request
                 request.line = line.decode(errors="replace")
-                length = 0
+                lengths = []
                 # A shortcut: the server skips all other headers, which say more about the request.
-                while (header := lines.readline(65536)).strip():
-                    if match := LENGTH.fullmatch(header):
-                        length = int(match["length"])
-                form = lines.read(length)
+                while (header := lines.readline(65536)).endswith(b"\n") and header.strip(b"\r\n"):
+                    if header.lower().startswith(b"content-length:"):
+                        lengths.append(header[15:].strip())
+                length = lengths[0] if lengths else b"0"
+                if len(lengths) > 1 or not re.fullmatch(rb"[0-9]{1,4}", length):
+                    break  # nobody knows where the body ends
+                form = lines.read(int(length))
+                if not header.endswith(b"\n") or len(form) < int(length):
+                    break  # the client has left before the end of its request
                 request.form = dict(parse_qsl(form.decode(errors="replace")))
-                # Otherwise the client has left before the end of its request.
-                if header and len(form) == length:
-                    client.sendall(self.reply())
+                client.sendall(self.reply())
             logging.info("%s:%d left", *address)
         except OSError as error:  # a reset or a timeout
             logging.info("%s:%d left: %s", *address, error)
@@ -79,9 +81,10 @@ class SimpleSocketServer:
                 tasks = [f"{key}: {value}" for key, value in sorted(self.todo_list.items())]
                 rows = "\n".join(f"<p>{html.escape(task)}" for task in tasks)
                 return response("200 OK", PAGE.format(rows))
-            if task_id in self.todo_list:
-                return response("200 OK", html.escape(self.todo_list[task_id]))
-            return response("404 Not Found", "no key match")
+            text = self.todo_list.get(task_id)
+            if text is None:
+                return response("404 Not Found", "no key match")
+            return response("200 OK", html.escape(text))
         if POST.fullmatch(request.line) and request.form.keys() == {"task_id", "value"}:
             # No lock: storing one value is one step. To read, change and store would need one.
             self.todo_list[request.form["task_id"]] = request.form["value"]

@@ -415,7 +415,8 @@ FLAWS = [
     Flaw(
         "answers_at_the_first_line",
         "v0.8",
-        "while (header := lines.readline(65536)).strip():\n                    pass",
+        'while (header := lines.readline(65536)).endswith(b"\\n") and header.strip(b"\\r\\n"):\n'
+        "                    pass",
         "header = line",
         "GET gets 200 and a task's text, or 404",
         "with the status 404",
@@ -465,7 +466,7 @@ FLAWS = [
     Flaw(
         "takes_half_a_form",
         "v1.0",
-        " and len(form) == length",
+        " or len(form) < int(length)",
         "",
         "half a form, and a malformed one, store nothing",
         "not complete",
@@ -473,8 +474,8 @@ FLAWS = [
     Flaw(
         "knows_one_spelling",
         "v1.0",
-        ", re.IGNORECASE)",
-        ")",
+        "header.lower()",
+        "header",
         "a form stores a task for every client, and leads back to the page",
         "Content-Length says",
     ),
