@@ -186,7 +186,7 @@ def test_python_at_its_prompt_is_the_server(demo):
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (100, 30), (200, 50)])
 def test_sizes(demo, size):
-    screen = demo("--fast", HERE.name, columns=size[0], rows=size[1])
+    screen = demo("--fast", SECOND.name, columns=size[0], rows=size[1])
     shown = screen.expect("The end. q leaves", "simpleSocketServer.py", "▶", "◀ MainThread")
     assert all(len(line) <= size[0] for line in shown.splitlines())
     assert ("log ─" in shown) == (size[0] >= 110)
