@@ -113,7 +113,7 @@ def kill_once(name, number, temporary):
     files = [path.name for path in temporary.iterdir() if not path.name.startswith(OF_EVERY_RUN)]
     traces += [*map(describe, left), *groups(), *files]
     # Python prints its own when it is ended while it starts.
-    if b"Traceback" in output and moment > 0.5:
+    if b"Traceback" in output and moment > 0.2:
         begin = output.find(b"Traceback")
         traces.append(output[begin : begin + 2000].decode(errors="replace"))
     if traces:
