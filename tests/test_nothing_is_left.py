@@ -81,6 +81,29 @@ def test_an_interrupt_waits_for_the_end_of_a_block(number):
     assert interrupts.number_of(caught.value) == number
 
 
+def test_a_second_interrupt_does_not_interrupt_the_clean_up():
+    """Ctrl-C reaches all processes of a terminal, and the suite ends its processes besides.
+
+    A later one does: the first may have been lost.
+    """
+    cleaned_up = []
+
+    def command():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            cleaned_up.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        command()
+    assert cleaned_up
+    assert interrupts.number_of(caught.value) == signal.SIGINT
+    interrupts.held.cleaned_up -= interrupts.TO_CLEAN_UP  # as if these seconds were over
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_an_interrupt_waits_for_the_block_of_another_thread():
     entered, leave = threading.Event(), threading.Event()
 

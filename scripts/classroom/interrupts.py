@@ -1,13 +1,16 @@
 """Ctrl-C, SIGTERM and a hang-up end a command, but never between two steps that belong together.
 
 All three raise KeyboardInterrupt in the main thread, except in a block `with interrupts.held:`.
-There something is created or removed; the interrupt follows at the end of the block.
+There something is created or removed; the interrupt follows at the end of the block. What
+follows within five seconds is ignored: it could only interrupt what cleans up.
 """
 
 import signal
 import threading
+import time
 
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+TO_CLEAN_UP = 5  # seconds
 
 
 class _Held:
@@ -21,6 +24,7 @@ class _Held:
         self.lock = threading.Lock()
         self.blocks = 0
         self.waiting = None
+        self.cleaned_up = 0  # when, at the latest, in the seconds of time.monotonic()
 
     def __enter__(self):
         with self.lock:
@@ -41,12 +45,14 @@ held = _Held()
 def _interrupt(number, _frame):
     if held.blocks:
         held.waiting = number
-    else:
+    elif time.monotonic() > held.cleaned_up:
+        held.cleaned_up = time.monotonic() + TO_CLEAN_UP
         raise KeyboardInterrupt(number)
 
 
 def install():
     """Let the three signals raise KeyboardInterrupt, but not those that nohup has ignored."""
+    held.cleaned_up = 0
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
