@@ -172,6 +172,19 @@ def refused(nc, listener):
             return how_it_ended(terminal)
 
 
+def crlf(nc, listener):
+    """Which option makes nc send CRLF. busybox knows none, and only prints its help."""
+    with contextlib.closing(Terminal("A", listener.getsockname()[1], [*nc, "-C"])) as terminal:
+        assert wait_until(lambda: readable(listener) or ended(terminal))
+        if terminal.ended:
+            return "not possible"
+        with accept(listener) as connection:
+            terminal.type("hello")
+            assert connection.makefile("rb").readline() == b"hello\r\n"
+            assert wait_until(terminal.delivered)
+        return "-C"
+
+
 # From the row of the table to the function that tries it, and returns the words of the cell.
 ROWS = {
     "you press Ctrl-D": ctrl_d,
@@ -179,6 +192,7 @@ ROWS = {
     "the server closes the connection": close,
     "the server resets the connection": reset,
     "no server listens on the port": refused,
+    "you want CRLF at the end of each line": crlf,
 }
 
 
@@ -248,15 +262,16 @@ def test_our_nc_in_a_pipe(server, protocol):
 def test_help_of_our_nc():
     done = command(*NC_OF_OURS, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("nc.py HOST PORT: ")
+    assert done.stdout.startswith("nc.py [-C] HOST PORT: ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "usage: nc.py HOST PORT"),
-        (["127.0.0.1", "nine"], "usage: nc.py HOST PORT"),
-        (["127.0.0.1", "²"], "usage: nc.py HOST PORT"),
+        ([], r"usage: nc.py \[-C\] HOST PORT"),
+        (["-C", "127.0.0.1"], r"usage: nc.py \[-C\] HOST PORT"),
+        (["127.0.0.1", "nine"], r"usage: nc.py \[-C\] HOST PORT"),
+        (["127.0.0.1", "²"], r"usage: nc.py \[-C\] HOST PORT"),
         (["127.0.0.1", "70000"], "nc.py: 127.0.0.1:70000: "),
         (["a..host", "9000"], "nc.py: a..host:9000: "),
         (["127.0.0.1", "1"], "nc.py: 127.0.0.1:1: .*Connection refused"),

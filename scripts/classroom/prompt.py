@@ -81,7 +81,7 @@ class PromptTerminal(Terminal):
         self._server = server
         self._offset = 0  # of the first byte that was not read yet
         self.lines = []  # that were typed
-        super().__init__(PROMPT, server.port, None)
+        super().__init__(PROMPT, server.port, [])
 
     def _start(self, nc):
         return self._server.child

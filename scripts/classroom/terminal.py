@@ -120,7 +120,8 @@ class Terminal:
         self.port = port
         self.content = []  # ("typed" or "shown", text), in order
         self.unseen = b""  # what nc has shown and no session has checked yet
-        self.typed = 0  # bytes
+        self.typed = 0  # bytes that nc sends for it
+        self._line_end = 2 if "-C" in nc else 1  # bytes; see docs/machines.md
         self.unanswered = 0  # lines that were typed and not answered yet
         self.line_open = False  # the last line came without its end, which may still come
         self.ended = False  # nc has
@@ -174,9 +175,8 @@ class Terminal:
 
     def type(self, text):
         """Type `text` and Enter."""
-        line = f"{text}\n".encode()
-        self.child.send(line)
-        self.typed += len(line)
+        self.child.send(f"{text}\n".encode())
+        self.typed += len(text.encode()) + self._line_end
         self.unanswered += 1
         self.content.append(("typed", f"{text}\n"))
 
