@@ -30,7 +30,7 @@ OF_A_STAGE = {
     "test_load.py",
     "test_properties.py",
 }
-pytest_plugins = ["clones", "listeners", "summary"]
+pytest_plugins = ["browser", "clones", "listeners", "summary"]
 
 
 def pytest_addoption(parser):
