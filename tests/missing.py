@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+NO_FLASK = "Flask is missing; docs/flask.md says how to install it"
+
 
 def leave_out(reason):
     """Skip this test; fail it on CI, where nothing may be missing."""

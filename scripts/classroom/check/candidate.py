@@ -147,7 +147,9 @@ class Candidate(Server):
 
         Servers of others send other headers, in another order and another case.
         """
-        return re.sub(rb"^(HTTP/1\.1 [^\n]*\n)([^\r\n][^\n]*\n)*(\r?\n)", rb"\1\3", shown, count=1)
+        return re.sub(
+            rb"^(HTTP/1\.[01] [^\n]*\n)([^\r\n][^\n]*\n)*(\r?\n)", rb"\1\3", shown, count=1
+        )
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""
