@@ -79,7 +79,7 @@ def cost(process, client, request):
     """Return the least processor time in seconds that 100 answers cost the server, of 20 tries."""
 
     def used():
-        if kernel.LINUX:  # psutil counts in hundredths of a second here
+        if sys.platform == "linux":  # where psutil counts in hundredths of a second
             return time.clock_gettime((~process.pid << 3) | 2)  # as clock_getcpuclockid() makes it
         return sum(process.cpu_times()[:2])
 
