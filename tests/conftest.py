@@ -278,9 +278,9 @@ class Protocol:
         self.number = stage.number
 
     def request(self, text):
-        """Return the lines that a client sends; `text` is unknown to the server."""
+        """Return what a client sends; `text` is unknown to the server."""
         if self.number >= (0, 8):
-            return f"GET /{quote(text)} HTTP/1.1\n\n"
+            return f"GET /{quote(text)} HTTP/1.1\r\nHost: localhost\r\n\r\n"
         return f"{text}\n"
 
     def response(self, text):
@@ -301,7 +301,7 @@ class Protocol:
 
     def asks(self, letter, text):
         """Return the lines of a session in which a terminal asks."""
-        lines = self.request(text).split("\n")[:-1]
+        lines = self.request(text).splitlines()
         return "\n".join(f"{letter}> {line}" for line in lines)
 
     def gets(self, letter, text):

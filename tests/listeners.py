@@ -19,7 +19,8 @@ class Listeners(threading.Thread):
     def run(self):
         while not self.stop.wait(0.2):
             for address, port in kernel.listeners(kernel.family(os.getpid())):
-                if not ipaddress.ip_address(address).is_loopback:
+                # Java binds ::ffff:127.0.0.1.
+                if not ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback:
                     self.elsewhere.add(f"{address}:{port}")
 
 

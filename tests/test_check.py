@@ -1,6 +1,7 @@
 """The checker is checked: with servers that are wrong on purpose, and with right ones of others."""
 
 import asyncio
+import importlib.util
 import itertools
 import json
 import os
@@ -16,8 +17,10 @@ from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
 from classroom.terminal import wait_until
-from clones import command, started
+from clones import command, run, started
+from missing import NO_FLASK, leave_out
 from test_output import NAMES, steers
+from test_pages import blocks
 
 HERE = {stage.name: stage for stage in stages()}
 # What a stage cannot do that its successor can: the lesson of that.
@@ -96,9 +99,9 @@ def check_here(monkeypatch):
     """
     monkeypatch.setattr(candidate.Candidate, "may_sleep", False)
 
-    def check_here(stage, path):
+    def check_here(stage, words):
         with mock.patch.dict(os.environ):  # check() clears what pytest has set for this run
-            return report.check(stage, [path], False, NoWriter())
+            return report.check(stage, words, False, NoWriter())
 
     return check_here
 
@@ -111,7 +114,7 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
     code = HERE[flaw.stage].server.read_text(encoding="utf-8")
     assert code.count(flaw.old) == 1
     path = hand_in(tmp_path, "flawed", code.replace(flaw.old, flaw.new))
-    behaviour, reported = first_failure(check_here(HERE[flaw.stage], path))
+    behaviour, reported = first_failure(check_here(HERE[flaw.stage], [path]))
     assert behaviour == flaw.caught_by, reported
     assert flaw.report in reported
     assert not is_left(path)
@@ -120,12 +123,12 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
 @pytest.mark.parametrize(("before", "stage_name"), [*itertools.pairwise(HERE)])
 def test_a_lesson_is_missed(before, stage_name, check_here):
     """A stage does not pass for the next one: what that one teaches is missing."""
-    checked = check_here(HERE[stage_name], str(HERE[before].server))
+    checked = check_here(HERE[stage_name], [str(HERE[before].server)])
     assert first_failure(checked)[0] == LESSONS[stage_name]
 
 
 def test_a_stage_passes(stage, check_here):
-    checked = check_here(stage, str(stage.server))
+    checked = check_here(stage, [str(stage.server)])
     assert checked["passed"], first_failure(checked)
 
 
@@ -136,7 +139,7 @@ def test_what_is_no_server(stage, name, check_here, monkeypatch, tmp_path):
     if name in {"never_listens", "hides_a_child"}:  # the others do what they do as soon as they can
         monkeypatch.setattr(candidate, "START", 0.5)
     path = hand_in(tmp_path, name, code)
-    behaviour, reported = first_failure(check_here(stage, path))
+    behaviour, reported = first_failure(check_here(stage, [path]))
     assert behaviour == "the first message is echoed", reported
     assert expected in reported
     assert not is_left(path)
@@ -284,6 +287,53 @@ def test_a_right_server_in_another_language(stage, line):
     if not shutil.which(words[0]):
         pytest.skip(f"{words[0]} is not installed")
     check(stage.name, "--", *words, status=0)
+
+
+# Servers that others wrote, whose responses differ from ours in more than the headers: with chunks,
+# with their own pages and errors, and some insist on CRLF, on Host or on the type of a form.
+FOREIGN = ROOT / "tests" / "foreign"
+
+
+def node(stage, _folder):
+    return ["node", FOREIGN / "todo.js", stage.name]
+
+
+def java(_stage, folder):
+    run(ROOT, "javac", "-d", folder, FOREIGN / "Todo.java")
+    return ["java", "-cp", folder, "Todo"]
+
+
+def flask(_stage, folder):
+    """As docs/flask.md says."""
+    shutil.copytree(ROOT / "docs" / "flask", folder, dirs_exist_ok=True)
+    (block,) = blocks(ROOT / "docs" / "flask.md", "sh flask check")
+    begin, _, words = block.content.partition(" -- ")
+    assert begin == "../../scripts/check v1.0"
+    return words.replace("../..", str(ROOT)).split()
+
+
+v1_0 = pytest.mark.stages(since="v1.0")
+
+
+@pytest.mark.stages(since="v0.8")
+@pytest.mark.parametrize(
+    "language", [node, pytest.param(java, marks=v1_0), pytest.param(flask, marks=v1_0)]
+)
+def test_a_right_http_server_in_another_language(
+    stage, language, check_here, tmp_path, monkeypatch
+):
+    if language is flask and not importlib.util.find_spec("flask"):
+        leave_out(NO_FLASK)
+    if language is not flask and not shutil.which({node: "node", java: "javac"}[language]):
+        leave_out("node or javac is missing; install Debian's nodejs and default-jdk-headless")
+    # They are large, and this computer may be busy.
+    monkeypatch.setattr(candidate, "START", 60)
+    monkeypatch.setattr(candidate.Candidate, "patience", 60)
+    monkeypatch.setattr(candidate.Candidate, "may_sleep", True)
+    words = language(stage, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = check_here(stage, [*map(str, words)])
+    assert found["passed"], first_failure(found)
 
 
 @one_stage

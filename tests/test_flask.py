@@ -2,9 +2,7 @@
 
 import contextlib
 import importlib.util
-import re
 import shutil
-import subprocess
 
 import pytest
 from browser import two_windows
@@ -12,7 +10,7 @@ from classroom.check import candidate
 from classroom.course import ROOT
 from classroom.play import Play
 from classroom.session import parse
-from classroom.terminal import NC_OF_OURS, wait_until
+from classroom.terminal import wait_until, with_crlf
 from missing import NO_FLASK, leave_out
 from test_pages import blocks
 
@@ -47,16 +45,10 @@ def start(tmp_path, monkeypatch):
             words = command.replace("9000", "{port}").split()
             server = stack.enter_context(contextlib.closing(candidate.Candidate(words)))
             server.patience = SECONDS
+            server.demands_headers = False  # the player types what a reader types, and nothing else
             return server
 
         yield start
-
-
-def with_crlf(nc):
-    """Return the command for an nc that sends CRLF: this one, if its help has an option for it."""
-    done = subprocess.run([*nc, "-h"], capture_output=True, text=True, timeout=60, check=False)
-    option = re.search(r"(-[Cc])\b.*CRLF", done.stdout + done.stderr)
-    return [*nc, option[1]] if option else [*NC_OF_OURS, "-C"]
 
 
 @pytest.mark.parametrize(("command", "block"), list(played()))

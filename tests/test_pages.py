@@ -35,7 +35,7 @@ PAGE_IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 # The languages of blocks that a test below checks.
 CHECKED = {"diff", "python", "python client", "sh", "sh server", "sh client"}
-CHECKED |= {"sh flask", "session flask"}  # by test_flask.py
+CHECKED |= {"sh flask", "session flask", "sh flask check"}  # by test_flask.py and test_check.py
 CHECKED |= {f"session {name}" for name in NAMES}
 CHECKED |= {f"report {flaw.name}" for flaw in FLAWS}
 

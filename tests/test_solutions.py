@@ -48,7 +48,7 @@ def test_a_solution_works(name, nc, check_here, tmp_path):
     run(tmp_path, "git", "apply", SOLUTIONS[name])
     play(name, path, nc)
     for passed in lines(name, r"^It passes \./scripts/check (v[\d.]+\d)"):
-        report = check_here(test_check.HERE[passed], str(path))
+        report = check_here(test_check.HERE[passed], [str(path)])
         assert report["passed"], test_check.first_failure(report)
 
 

@@ -4,6 +4,7 @@ What each kind of line demands of the server is decided here.
 """
 
 import contextlib
+import html
 import re
 import sys
 import time
@@ -14,6 +15,10 @@ from classroom.prompt import Prompt
 from classroom.record import Client, Record
 from classroom.session import at_prompt
 from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
+
+# Our servers skip these headers. Those of others may insist on them.
+HOST = "Host: localhost"
+FORM = "Content-Type: application/x-www-form-urlencoded"
 
 
 class Mismatch(Problem, AssertionError):
@@ -164,18 +169,31 @@ class Play:
             raise Mismatch(f"the server has closed {name}'s connection")
         if not wait_until(terminal.is_ready, PATIENCE):
             raise Mismatch(self._shown(terminal))
-        terminal.type(terminal.with_port(text))
-        if not wait_until(terminal.delivered, PATIENCE):
-            raise Breakdown(f"{name}'s line did not reach the server's kernel")
+        for line in self._with_headers(text) if self.server.demands_headers else [text]:
+            terminal.type(terminal.with_port(line))
+            if not wait_until(terminal.delivered, PATIENCE):
+                raise Breakdown(f"{name}'s line did not reach the server's kernel")
+
+    @staticmethod
+    def _with_headers(text):
+        """Return the lines to type for one of a session, with the headers that HTTP/1.1 demands."""
+        if text == HOST:  # already typed
+            return []
+        if match := re.fullmatch(r"(GET|POST) \S+ HTTP/1\.1", text):
+            return [text, HOST] + [FORM] * (match[1] == "POST")
+        return [text]
 
     def _expect_line(self, terminal, text):
         expected = text.encode()
         if self.server.foreign and re.fullmatch(rb"[A-Z][A-Za-z-]+: .*", expected):
             return  # other servers may send other headers
+        if self.server.foreign and text.startswith("<"):
+            self._expect_on_page(terminal, text)
+            return
         deadline = time.monotonic() + self.server.patience
         while time.monotonic() < deadline:
             terminal.read(seconds=0.01)
-            line, line_end, rest = self.server.without_headers(terminal.unseen).partition(b"\n")
+            line, line_end, rest = self.server.plain(terminal).partition(b"\n")
             line = line.removesuffix(b"\r")
             if line_end and self.server.foreign and is_alike(line, expected):
                 line = expected
@@ -197,6 +215,15 @@ class Play:
             waited = f"{self._shown(terminal)} after {self.server.patience} seconds"
             raise Mismatch(f"{waited}{self._where_it_lies(terminal)}")
         raise Mismatch(self._shown(terminal))
+
+    def _expect_on_page(self, terminal, text):
+        """Fail unless a task is on the page; the rest of a page is as its author likes."""
+        if terminal.unseen:
+            page = terminal.unseen.decode(errors="backslashreplace")
+            terminal.page, terminal.unseen = html.unescape(page), b""
+        task = text.removeprefix("<p>")
+        if task not in terminal.page and task != text:
+            raise Mismatch(f"the page does not contain {task!r}")
 
     def _expect_silence(self, terminal):
         """Fail unless the server is at rest and has not read the terminal's line.

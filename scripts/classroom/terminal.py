@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import termios
@@ -34,6 +35,15 @@ class Breakdown(Problem):
 def find_nc():
     """Return the command that starts nc, as a list of words."""
     return ["nc"] if shutil.which("nc") else NC_OF_OURS
+
+
+def with_crlf(nc):
+    """Return the command for an nc that sends CRLF: this one, if its help has an option for it."""
+    done = subprocess.run(
+        [*nc, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    option = re.search(r"(-[Cc])\b.*CRLF", done.stdout + done.stderr)
+    return [*nc, option[1]] if option else [*NC_OF_OURS, "-C"]
 
 
 def wait_until(condition, seconds=PATIENCE):
@@ -120,6 +130,7 @@ class Terminal:
         self.port = port
         self.content = []  # ("typed" or "shown", text), in order
         self.unseen = b""  # what nc has shown and no session has checked yet
+        self.page = ""  # the HTML that nc has shown, with which a session is not done yet
         self.typed = 0  # bytes that nc sends for it
         self._line_end = 2 if "-C" in nc else 1  # bytes; see docs/machines.md
         self.unanswered = 0  # lines that were typed and not answered yet
@@ -228,6 +239,7 @@ class Server:
     """A server process on a free port. It must log "listening on ADDRESS:PORT" and a line end."""
 
     foreign = False  # written by others: it may differ in what the course does not teach
+    demands_headers = False  # an HTTP server that refuses a request without them
     may_sleep = False  # it may send more after a rest; a stage of the course never does
     patience = PATIENCE  # seconds to wait for an answer
 
@@ -275,9 +287,9 @@ class Server:
         size = os.fstat(self._log.fileno()).st_size
         return os.pread(self._log.fileno(), min(size, most), max(0, size - most))
 
-    def without_headers(self, shown):
-        """Return what nc has shown; see Candidate, of whose responses the headers do not matter."""
-        return shown
+    def plain(self, terminal):
+        """Return what a terminal has shown and no session has checked; see also Candidate."""
+        return terminal.unseen
 
     def alive(self):
         return self.child.isalive()

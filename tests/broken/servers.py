@@ -479,6 +479,30 @@ FLAWS = [
         "a form stores a task for every client, and leads back to the page",
         "Content-Length says",
     ),
+    Flaw(
+        "leads_nowhere",
+        "v1.0",
+        '"303 See Other\\r\\nLocation: /"',
+        '"303 See Other"',
+        "a form stores a task for every client, and leads back to the page",
+        "The response leads to nowhere, and not to '/'",
+    ),
+    Flaw(
+        "sends_a_page_as_plain_text",
+        "v1.0",
+        "text/html",
+        "text/plain",
+        "GET / gets a page with all tasks and a form",
+        "The page's Content-Type is 'text/plain; charset=utf-8'",
+    ),
+    Flaw(
+        "ends_a_head_with_lf",
+        "v1.0",
+        "{len(body)}\\r\\n\\r\\n",
+        "{len(body)}\\n\\n",
+        "GET gets 200 and a task's text, or 404",
+        "ends in LF, and not in CRLF",
+    ),
 ]
 
 # What is no server at all, by name: its code, and a part of the report on it.

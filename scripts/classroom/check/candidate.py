@@ -10,7 +10,6 @@ import fcntl
 import functools
 import os
 import random
-import re
 import resource
 import shlex
 import signal
@@ -24,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from classroom import interrupts, kernel, shared
+from classroom.check.response import first_response
 from classroom.output import Problem
 from classroom.terminal import Breakdown, Server, spawn, wait_until
 
@@ -49,7 +49,7 @@ ADDRESSES = {
 class Candidate(Server):
     """A server process that need not log where it listens: it gets a port, and we look there."""
 
-    foreign = True
+    foreign = demands_headers = True
     may_sleep = True
     patience = 2
     _processes = None  # see _processes_of_the_user
@@ -142,14 +142,16 @@ class Candidate(Server):
             errors="backslashreplace"
         )  # the end of it, if it is very long
 
-    def without_headers(self, shown):
-        """Return what nc has shown, without the headers of an HTTP response that is there whole.
+    def plain(self, terminal):
+        """Return what a terminal has shown; of an HTTP response only the first line and the body.
 
-        Servers of others send other headers, in another order and another case.
+        Servers of others send other headers, in another order and case, and the body in chunks. A
+        response that is not complete is nothing.
         """
-        return re.sub(
-            rb"^(HTTP/1\.[01] [^\n]*\n)([^\r\n][^\n]*\n)*(\r?\n)", rb"\1\3", shown, count=1
-        )
+        if not terminal.unseen.startswith(b"HTTP/1."):
+            return terminal.unseen
+        found = first_response(terminal.unseen, terminal.closed_by_server())
+        return b"%s\r\n\r\n%s%s" % (found.status_line, found.body, found.rest) if found else b""
 
     def close(self):
         """End it and all that it has started, wherever that has gone."""

@@ -17,7 +17,7 @@ from classroom.course import ROOT, stages
 from classroom.drawing import window
 from classroom.output import Problem, one_line, printable
 from classroom.play import Breakdown
-from classroom.terminal import find_nc
+from classroom.terminal import find_nc, with_crlf
 
 SESSION = "the session of its lesson, from the first line to the last"
 LAST_LINES, COLUMNS = 12, 300  # of what a server has printed
@@ -188,7 +188,9 @@ def check(stage, words, go_on, writer):
     # It collects garbage five times at the end, to find what nobody here would read.
     options += ["-p", "no:unraisableexception"]
     options += ["--stage", stage.name, f"--server={shlex.join(words)}"]
-    options += [f"--nc={shlex.join(find_nc())}"]
+    # HTTP demands CRLF; our own servers accept LF as well.
+    nc = with_crlf(find_nc()) if stage.number >= (0, 8) else find_nc()
+    options += [f"--nc={shlex.join(nc)}"]
     chosen = [tests / "test_behaviours.py", f"{tests / 'test_lessons.py'}::test_session"]
     for name in [name for name in os.environ if name.startswith("PYTEST_")]:
         del os.environ[name]  # they are meant for other runs
