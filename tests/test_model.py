@@ -22,6 +22,12 @@ BUGS = {
         'unquote(match["value"])',
         'match["value"].replace("%20", " ")',
     ),
+    "escapes all but quotes": ("v1.0", "html.escape(text)", "html.escape(text, quote=False)"),
+    "stores an empty value": (
+        "v1.0",
+        'errors="replace")))',
+        'errors="replace"), keep_blank_values=True))',
+    ),
     "strips the id of a POST": ("v0.6", "todo_list[task_id]", "todo_list[task_id.strip()]"),
 }
 

@@ -7,13 +7,19 @@ draws 5,000 new ones:
     ./scripts/test --hypothesis-profile=thorough tests/test_properties.py
 """
 
+import contextlib
+import html
 import itertools
 import re
 import socket
+import sys
+from typing import NamedTuple
 from urllib.parse import unquote
 
+import psutil
 import pytest
-from client import shortened
+from classroom.terminal import Server, wait_until
+from client import Client, shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,7 +118,7 @@ def talk(stage_number, port, tasks, messages):
 def check(stage_number, port, **options):
     """Send lists of messages to the server at `port`; `options` are settings of hypothesis."""
     if stage_number >= (0, 8):
-        check_http(port, **options)
+        check_http(stage_number, port, **options)
         return
     numbers = itertools.count(1)
 
@@ -136,25 +142,76 @@ def check(stage_number, port, **options):
 # HTTP, from v0.8 on.
 
 
-def http_model(tasks, line):
-    """Return the status and the text of the right response to a request's first line."""
-    method, _, rest = line.rstrip().partition(" /")
+class Request(NamedTuple):
+    line: str
+    headers: list[str]
+    body: str | None = None  # None: without Content-Length
+    line_end: str = "\n"
+    empty_lines: int = 0  # before it
+
+    def encode(self):
+        headers = list(self.headers)
+        if self.body is not None:
+            headers.append(f"content-LENGTH: {len(self.body.encode())}")
+        lines = [self.line, *headers, "", ""]
+        return (
+            self.line_end * self.empty_lines + self.line_end.join(lines) + (self.body or "")
+        ).encode()
+
+
+def http_model(stage_number, tasks, request):
+    """Return the status and the text of the right response to a request."""
+    method, _, rest = request.line.rstrip().partition(" /")
     target, _, version = rest.partition(" ")
-    task_id, equals, value = target.partition("=")
+    for_browsers = stage_number >= (1, 0)
     if version == "HTTP/1.1" and method == "GET":
-        text = tasks.get(unquote(target))
-        return ("404 Not Found", "no key match") if text is None else ("200 OK", text)
-    if version == "HTTP/1.1" and method == "POST" and equals:
-        tasks[unquote(task_id)] = unquote(value)
-        return "200 OK", "submit success"
-    return (
-        "400 Bad Request",
-        "error: say GET /task_id HTTP/1.1 or POST /task_id=value HTTP/1.1",
-    )
+        task_id = unquote(target)
+        if for_browsers and not task_id:
+            return "200 OK", page(tasks)
+        if task_id not in tasks:
+            return "404 Not Found", "no key match"
+        return "200 OK", html.escape(tasks[task_id]) if for_browsers else tasks[task_id]
+    if version == "HTTP/1.1" and method == "POST":
+        if for_browsers and not target:
+            form = fields(request.body or "")
+            if set(form) == {"task_id", "value"}:
+                tasks[form["task_id"]] = form["value"]
+                return "303 See Other\r\nLocation: /", "submit success"
+        task_id, equals, value = target.partition("=")
+        if not for_browsers and equals:
+            tasks[unquote(task_id)] = unquote(value)
+            return "200 OK", "submit success"
+    syntax = "HTTP/1.1, or POST / HTTP/1.1 with a task_id and a value"
+    if not for_browsers:
+        syntax = "HTTP/1.1 or POST /task_id=value HTTP/1.1"
+    return "400 Bad Request", f"error: say GET /task_id {syntax}"
 
 
-HTTP_ID = st.sampled_from(["task_01", "", "#", "%20#", "%e4%b8%96#", "#%2F", "a=b#"])
-HTTP_TASK = st.builds("{}={}".format, HTTP_ID, st.sampled_from(["", "x%20y", "1%2F2", "a=b", "%"]))
+def fields(form):
+    """Return the fields of a form that are not empty; of those with one name, the last one."""
+    pairs = [each.replace("+", " ").partition("=") for each in form.split("&")]
+    return {unquote(name): unquote(value) for name, _, value in pairs if value}
+
+
+def page(tasks):
+    rows = [f"<p>{html.escape(f'{task_id}: {tasks[task_id]}')}" for task_id in sorted(tasks)]
+    names = ('<input name="task_id">', '<input name="value">', "<button>POST</button>")
+    form = f'<form method="post">{" ".join(names)}</form>'
+    return "\n".join(["<!doctype html>", "<title>ToDo</title>", *rows, form])
+
+
+# The page shows all tasks, so there are few ids. The first requests of each list store all of them.
+IDS = ["task_01", "task_02", "task_03", "%20x", "%e4%b8%96", "x%2F", "a%3Db"]
+HTTP_ID = st.sampled_from(["", *IDS])
+VALUE = st.sampled_from(["", "x%20y", "1%2F2", "a=b", "%", "%3Cb%3E%26%22%27"])
+HTTP_TASK = st.builds("{}={}".format, HTTP_ID, VALUE)
+FIELD = st.one_of(
+    st.builds("task_id={}".format, HTTP_ID),
+    st.builds("value={}".format, VALUE | st.just("a+b")),
+    st.sampled_from(["value", "task_id", "", "x=y", "v%61lue=x", "\n"]),
+)
+TASK_FORM = st.builds("task_id={}&value={}".format, HTTP_ID, VALUE)
+FORM = TASK_FORM | st.lists(FIELD, max_size=4).map("&".join)
 HTTP_LINE = st.one_of(
     st.builds("GET /{} HTTP/1.1".format, HTTP_ID),
     st.builds("POST /{} HTTP/1.1".format, HTTP_TASK | HTTP_ID),
@@ -167,20 +224,32 @@ HTTP_LINE = st.one_of(
     .filter(str.strip),
 )
 HTTP_HEADERS = st.lists(st.sampled_from(["Host: localhost", "x", "GET /x HTTP/1.1"]), max_size=2)
-HTTP_RESET = ["POST /task_01=see%20someone HTTP/1.1", "POST /= HTTP/1.1"]
-LINE_END = st.sampled_from(["\n", "\r\n"])
-HTTP_REQUEST = st.tuples(HTTP_LINE, HTTP_HEADERS, LINE_END, st.integers(0, 2))
+LINE_END, EMPTY_LINES = st.sampled_from(["\n", "\r\n"]), st.integers(0, 2)
 
 
-def http_talk(port, tasks, requests, pieces):
+def http_request(line, body):
+    return st.builds(Request, line, HTTP_HEADERS, body, LINE_END, EMPTY_LINES)
+
+
+HTTP_REQUEST = http_request(HTTP_LINE, st.none())
+BROWSER_REQUEST = st.one_of(
+    http_request(st.just("POST / HTTP/1.1"), TASK_FORM),
+    http_request(st.just("POST / HTTP/1.1"), FORM),
+    http_request(HTTP_LINE, st.none() | FORM),
+)
+
+
+def http_talk(stage_number, port, requests, pieces):
     """Send the requests in pieces, and compare all responses with the model's."""
+    tasks = dict(TASKS)
+    kind = "html" if stage_number >= (1, 0) else "plain"
     sent, expected = b"", b""
-    for line, headers, end, empty_lines in requests:
-        sent += (end * empty_lines + end.join([line, *headers, "", ""])).encode()
-        status, text = http_model(tasks, line)
+    for request in requests:
+        sent += request.encode()
+        status, text = http_model(stage_number, tasks, request)
         body = f"{text}\r\n".encode()
         expected += (
-            f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"HTTP/1.1 {status}\r\nContent-Type: text/{kind}; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         ).encode() + body
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
@@ -192,21 +261,70 @@ def http_talk(port, tasks, requests, pieces):
     assert received == expected, f"wrong responses to {shortened(sent)}"
 
 
-def check_http(port, **options):
+def check_http(stage_number, port, **options):
     """Send lists of HTTP requests to the server at `port`; `options` are settings of hypothesis."""
-    numbers = itertools.count(1)
+    if stage_number >= (1, 0):
+        request, ids = BROWSER_REQUEST, IDS
+        reset = [Request("POST / HTTP/1.1", [], f"task_id={each}&value=first") for each in ids]
+    else:
+        request, ids = HTTP_REQUEST, ["", *IDS]
+        reset = [Request(f"POST /{each}=first HTTP/1.1", []) for each in ids]
+
+    look = [Request(f"GET /{each} HTTP/1.1", []) for each in ids]
 
     @settings(**options)
-    @given(st.lists(HTTP_REQUEST, min_size=1, max_size=6), st.integers(1, 20))
+    @given(st.lists(request, min_size=1, max_size=6), st.integers(1, 20))
     def every_response_is_right(requests, pieces):
-        number = str(next(numbers))
-        requests = [(line.replace("#", number), *rest) for line, *rest in requests]
-        reset = [(line, [], "\n", 0) for line in HTTP_RESET]
-        http_talk(port, dict(TASKS), [*reset, *requests], pieces)
+        http_talk(stage_number, port, [*reset, *requests, *look], pieces)
 
     every_response_is_right()
 
 
-@pytest.mark.stages(until="v0.9")
 def test_every_response_is_right(stage, server):
     check(stage.number, server.port)
+
+
+# Whatever a client sends.
+
+
+PART = st.sampled_from(
+    [
+        *(b"GET/task_01/status\n", b"POST/task_01=x/", b"GET /task_01 HTTP/1.1\r\n"),
+        *(b"GET / HTTP/1.1\n", b"POST / HTTP/1.1\r\n", b"POST /a=b HTTP/1.1\r\n", b"Host: x\r\n"),
+        *(b"Content-Length: 5\r\n", b"content-length:9999\n", b"Content-Length: -1\r\n"),
+        *(b"Content-Length: \xb2\r\n", b"Transfer-Encoding: chunked\r\n", b"task_id=a&value=b"),
+        *(b"\r\n", b"\n", b"\r", b" ", b"\t\r\n", b"\x0b\x0c\n", b"\x85\n", b"\xe2\x80\xa8\n"),
+        *(b"%00%ff%zz", b"\xff\xfe\0", b"{}{0}%s", b"LONG"),
+    ]
+)
+
+
+@pytest.mark.stages(since="v0.2")  # v0.1 leaves sockets to Python, as its lesson says
+def test_whatever_a_client_sends(stage):
+    """It raises nothing and leaves no thread behind, and the next client gets its response."""
+    words = [sys.executable, "-X", "dev", "-W", "error", str(stage.server), "--port", "0"]
+    with contextlib.closing(Server(words)) as server:
+
+        @given(st.lists(PART | BYTES, max_size=8), st.sampled_from(["reset", "close", "shutdown"]))
+        def every_client_is_served(parts, way_to_leave):
+            with contextlib.closing(Client(server)) as client:
+                for part in parts:
+                    client.send(part.replace(b"LONG", b"x" * 70_000))
+                if way_to_leave == "reset":
+                    client.reset()
+                if way_to_leave == "shutdown":
+                    try:
+                        client.socket.shutdown(socket.SHUT_WR)
+                        while client.socket.recv(65536):
+                            pass
+                    except TimeoutError:
+                        raise
+                    except OSError:
+                        pass  # the server has already closed the connection
+
+        every_client_is_served()
+        check(stage.number, server.port, max_examples=1)
+        process = psutil.Process(server.child.pid)
+        assert wait_until(lambda: process.num_threads() == 1)
+        assert "Traceback" not in server.log()
+        assert "Warning" not in server.log()
