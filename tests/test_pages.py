@@ -187,6 +187,14 @@ def test_commands_that_take_too_long_for_every_run():
         assert output.endswith("0 left a trace\n")
 
 
+def test_the_benchmark():
+    """It measures no times, and its table has the columns of the lesson's."""
+    if not shutil.which("wrk"):
+        leave_out("wrk is missing; install Debian's package wrk")
+    head = run(ROOT, sys.executable, ".ci/benchmark.py", "0")
+    assert head in stages()[-1].lesson.read_text(encoding="utf-8")
+
+
 @every_page
 def test_commands(page, repository, tmp_path, monkeypatch):
     """Run the commands of a page, from top to bottom, in a clone that can push."""
