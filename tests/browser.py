@@ -1,5 +1,6 @@
 """A real browser: headless Chromium, which gets its commands through a pipe."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -85,15 +86,10 @@ class Browser:
                 return found["result"]
 
     def open(self, url):
-        """Open a window; return a function that runs JavaScript in it and returns the result."""
+        """Open a Window."""
         target = self.call("Target.createTarget", url=url)["targetId"]
         window = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-
-        def run(code):
-            found = self.call("Runtime.evaluate", window, expression=code, returnByValue=True)
-            return found["result"].get("value")
-
-        return run
+        return Window(self, window)
 
     def close(self):
         everybody = [self._process, *psutil.Process(self._process.pid).children(recursive=True)]
@@ -102,6 +98,28 @@ class Browser:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         psutil.wait_procs(everybody, SECONDS)
+
+
+class Window:
+    """A window of the browser, with one page."""
+
+    def __init__(self, browser, name):
+        self._browser = browser
+        self._name = name
+
+    def call(self, method, **params):
+        return self._browser.call(method, self._name, **params)
+
+    def run(self, code):
+        """Run JavaScript in it and return the result."""
+        found = self.call("Runtime.evaluate", expression=code, returnByValue=True)
+        return found["result"].get("value")
+
+    def picture(self, width, height):
+        """Return a picture of the page, as the bytes of a PNG file."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        return base64.b64decode(self.call("Page.captureScreenshot")["data"])
 
 
 @pytest.fixture
@@ -117,32 +135,32 @@ def browser():
         yield browser
 
 
-def store(run, task_id, value):
+def store(window, task_id, value):
     """Fill in the form, press its button, and wait for the page that shows the task."""
-    run(
+    window.run(
         f"document.querySelector('[name=task_id]').value = {json.dumps(task_id)};"
         f"document.querySelector('[name=value]').value = {json.dumps(value)};"
         "document.querySelector('button').click()"
     )
     shown = f"{task_id}: {value}"
-    assert wait_until(lambda: shown in rows(run), SECONDS), rows(run)
+    assert wait_until(lambda: shown in rows(window), SECONDS), rows(window)
 
 
-def rows(run):
-    return run("[...document.querySelectorAll('p')].map(p => p.textContent.trim())") or []
+def rows(window):
+    return window.run("[...document.querySelectorAll('p')].map(p => p.textContent.trim())") or []
 
 
 def two_windows(browser, port):
     """Let two windows store a task each. Both see both, and a text is never HTML."""
     url = f"http://127.0.0.1:{port}/"
     one, other = browser.open(url), browser.open(url)
-    for run in (one, other):
-        assert wait_until(lambda run=run: len(rows(run)) == 3, SECONDS)
+    for window in (one, other):
+        assert wait_until(lambda window=window: len(rows(window)) == 3, SECONDS)
     store(one, "task_04", "<script>document.title = 'mine'</script>")
     store(other, "task_05", "世界, \"and\" 'quotes' & 1/2 + 1 = 1.5")
     # The page after the form is one that was asked for with GET, so that a reload stores nothing.
-    assert one("location.href") == url
-    one("location.reload()")
+    assert one.run("location.href") == url
+    one.run("location.reload()")
     assert wait_until(lambda: len(rows(one)) == 5, SECONDS)
     assert rows(one) == rows(other)
-    assert one("document.title") == "ToDo"
+    assert one.run("document.title") == "ToDo"

@@ -37,6 +37,7 @@ def pytest_addoption(parser):
     group = parser.getgroup("classroom")
     group.addoption("--stage", action="append", help="a stage to test, v0.3 for example")
     group.addoption("--nc", help="the command that starts nc, with its options")
+    group.addoption("--draw", action="store_true", help="draw the picture of v1.0's page anew")
     group.addoption("--server", help="test the server that this command starts, not the stage's")
 
 

@@ -1,10 +1,13 @@
 """The page of v1.0 in a real browser, and with curl."""
 
 import shutil
+import struct
 import subprocess
+import zlib
 
 import pytest
-from browser import SECONDS, rows, two_windows
+from browser import SECONDS, rows, store, two_windows
+from classroom.course import ROOT
 from classroom.terminal import wait_until
 from missing import leave_out
 
@@ -18,8 +21,32 @@ def test_two_windows(browser, server):
 def test_a_silent_connection_keeps_no_browser_waiting(browser, server, connect):
     """Browsers open some themselves."""
     connect()
-    run = browser.open(f"http://127.0.0.1:{server.port}/")
-    assert wait_until(lambda: len(rows(run)) == 3, SECONDS)
+    window = browser.open(f"http://127.0.0.1:{server.port}/")
+    assert wait_until(lambda: len(rows(window)) == 3, SECONDS)
+
+
+@pytest.mark.stages(since="v1.0")
+def test_the_picture_of_the_page(browser, server, request):
+    """It contains the HTML of which it was made, and that is what a browser gets today."""
+    path = ROOT / "docs" / "pictures" / "v1.0-page.png"
+    window = browser.open(f"http://127.0.0.1:{server.port}/")
+    assert wait_until(lambda: len(rows(window)) == 3, SECONDS)
+    store(window, "task_04", "eat 1/2 pie")
+    page = window.run("document.documentElement.outerHTML").encode()
+    if request.config.getoption("draw"):
+        path.write_bytes(with_text(window.picture(440, 230), page))
+    assert text_of(path.read_bytes()) == page, "./scripts/test --draw tests/test_browser.py"
+
+
+def with_text(png, text):
+    """Return a PNG file with this text in it, as bytes in ISO 8859-1; nobody sees it."""
+    chunk = b"tEXtpage\0" + text
+    length, checksum = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+    return png[:-12] + length + chunk + checksum + png[-12:]  # the last twelve bytes are its end
+
+
+def text_of(png):
+    return png.partition(b"tEXtpage\0")[2][:-16]
 
 
 @pytest.mark.stages(since="v1.0")
