@@ -161,6 +161,20 @@ def test_a_picture_of_a_moment(tmp_path):
     assert "@font-face" not in picture.read_text()
 
 
+@pytest.mark.stages(since="v0.8", until="v0.9")
+def test_the_request_of_each_thread_is_seen(stage, tmp_path):
+    """A window shows no CR, as a terminal does."""
+    picture = tmp_path / "picture.svg"
+    done = command("./scripts/demo", "--svg", str(picture), "--until", "B< read book", stage.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
+    for_a = "GET /task_02" if stage.name == "v0.8" else "GET /task_01"
+    assert f"Thread-1 for A, request: {for_a}" in text
+    assert "Thread-2 for B, request: GET /task_02" in text
+    assert "HTTP/1.1 200 OK" in text
+    assert r"OK\r" not in text
+
+
 # On a terminal.
 
 

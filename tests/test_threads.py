@@ -85,6 +85,19 @@ def test_a_thread_for_each_client(watched, nc, protocol, stage):
     ]
 
 
+@pytest.mark.stages(since="v0.8")
+def test_the_request_that_each_thread_sees(watched, nc, stage):
+    """In v0.8, A's thread sees what B has asked."""
+    session = (
+        "A> GET /task_01 HTTP/1.1\nB> GET /task_02 HTTP/1.1\nserver: Thread-2 in readline for B"
+    )
+    with Play(watched, nc) as player:
+        *_, record = player.steps(parse(session))
+    requests = {thread.client: thread.request for thread in record.threads}
+    for_a = "GET /task_02 HTTP/1.1" if stage.name == "v0.8" else "GET /task_01 HTTP/1.1"
+    assert requests == {"": "", "A": for_a, "B": "GET /task_02 HTTP/1.1"}
+
+
 def test_processes_may_end_while_one_looks():
     """A script starts program after program; each may be gone between two looks at it."""
     words = ["/bin/sh", "-c", "while :; do (/bin/true | /bin/true) & wait; done"]

@@ -1,5 +1,7 @@
 """How a record of a session looks, as rich text: its terminals, its clients, and its steps."""
 
+import itertools
+
 from rich.table import Table
 from rich.text import Text
 
@@ -26,8 +28,10 @@ def window(letter, client, line=None):
     text = Text(overflow="fold")
     if client:
         text.append(command(letter, client.port))
-        for kind, part in client.content:
-            text.append(printable(part), style=TYPED if kind == "typed" else SHOWN)
+        for kind, parts in itertools.groupby(client.content, key=lambda each: each[0]):
+            # A terminal does not show the CR at the end of a line either.
+            shown = "".join(part for _, part in parts).replace("\r\n", "\n")
+            text.append(printable(shown), style=TYPED if kind == "typed" else SHOWN)
         note = KINDS[client.action].note if client.action else ""
         if client.action == "waits" and client.content and client.content[-1][0] == "shown":
             note = ""  # the wait is over

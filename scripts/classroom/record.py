@@ -15,6 +15,7 @@ class Thread:
     line: int
     call: str  # the socket's method in this line: "accept", "recv", "readline", "sendall" or ""
     client: str  # the letter of the terminal that it serves there, or ""
+    request: str = ""  # the first line of the HTTP request that it sees in the global `request`
 
     def __str__(self):
         client = f" for {self.client}" if self.client else ""

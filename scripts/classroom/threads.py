@@ -50,16 +50,17 @@ class Watch:
             if self.thread_id:  # the process sends it first
                 self._process.write(b"?")
                 places = json.loads(self._process.readline())
-        return [self._thread(name, line, log, letters) for name, line in places if line]
+        return [self._thread(*place, log, letters) for place in places if place[1]]
 
-    def _thread(self, name, line, log, letters):
+    def _thread(self, name, line, request, log, letters):
         match = CALLS.search(self._source[line - 1])
         call = match[1] if match else ""
         client = ""
         if call in {"recv", "readline", "sendall"}:
             served = re.findall(rf"^{re.escape(name)}: \S+:(\d+) accepted$", log, re.MULTILINE)
             client = letters.get(int(served[-1]), "") if served else ""
-        return Thread(name.partition(" ")[0], line, call, client)
+        request = (request or "").strip() if client else ""
+        return Thread(name.partition(" ")[0], line, call, client, request)
 
     def close(self):
         self._process.close()

@@ -3,8 +3,8 @@
     python watched.py DESCRIPTOR server.py --port 0
 
 DESCRIPTOR is the number of an open socket, at whose other end classroom.threads asks with a byte,
-and gets a line of JSON: [thread's name, number of the server's line] for each thread. While nobody
-asks, nothing here runs: a watched server comes to rest like any other.
+and gets a line of JSON: [thread's name, number of the server's line, request.line] for each thread.
+While nobody asks, nothing here runs: a watched server comes to rest like any other.
 """
 
 import json
@@ -12,23 +12,42 @@ import runpy
 import socket
 import sys
 import threading
+import weakref
 from pathlib import Path
 
+stored = weakref.WeakKeyDictionary()  # a thread's attributes of a threading.local(), by the thread
 
-def line_of(ident, frames, server):
-    """Return the number of the line in the file `server` that a thread executes, or None."""
-    frame = frames.get(ident)
+
+class Local(threading.local):
+    """A threading.local() that remembers for the watcher what each thread stores in it."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        stored.setdefault(threading.current_thread(), {})[name] = value
+
+
+def place_of(thread, frames, server):
+    """Return the name of a thread, and what it does in the file `server`: the number of the line
+    that it executes, and the line of the global `request` as it sees it, or None for either.
+    """
+    frame = frames.get(thread.ident)
     while frame and frame.f_code.co_filename != server:
         frame = frame.f_back
-    return frame and frame.f_lineno
+    if not frame:
+        return thread.name, None, None
+    request = frame.f_globals.get("request")
+    if isinstance(request, Local):
+        seen = stored.get(thread, {})
+    else:
+        seen = getattr(request, "__dict__", {})
+    line = seen.get("line")
+    return thread.name, frame.f_lineno, line if isinstance(line, str) else None
 
 
 def answer(asker, server):
     while asker.recv(1):
         frames = sys._current_frames()
-        places = [
-            (thread.name, line_of(thread.ident, frames, server)) for thread in threading.enumerate()
-        ]
+        places = [place_of(thread, frames, server) for thread in threading.enumerate()]
         asker.sendall(json.dumps(places).encode() + b"\n")
 
 
@@ -41,6 +60,7 @@ def main():
     watcher = threading.Thread(target=answer, args=(asker, server), name="watcher", daemon=True)
     watcher.start()
     asker.sendall(b"%d\n" % watcher.native_id)
+    threading.local = Local
     runpy.run_path(server, run_name="__main__")
 
 

@@ -45,6 +45,10 @@ def source(code, threads, width, height):
 
 def _label(threads, room):
     """Return the names of threads and clients for the end of a line with so much room."""
+    if len(threads) == 1 and threads[0].request:  # more important than the end of the line
+        thread = threads[0]
+        request = printable(thread.request).removesuffix(" HTTP/1.1")
+        return f"  ◀ {thread.name} for {thread.client}, request: {request:.40}"
     each = [f"{t.name} for {t.client}" if t.client else t.name for t in threads]
     is_short = sum(map(len, each)) + 2 * len(each) + 2 <= room
     if not is_short and len(threads) > 1 and all(thread.client for thread in threads):
