@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 import xml.etree.ElementTree as ET
 
 import pexpect
@@ -13,6 +14,7 @@ import pytest
 from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.demo import playback
+from classroom.demo.playback import LOOKING
 from classroom.terminal import restore_signals, wait_until
 from clones import command
 
@@ -161,6 +163,14 @@ def test_a_picture_of_a_moment(tmp_path):
     assert "@font-face" not in picture.read_text()
 
 
+def test_the_tasks_are_seen(tmp_path):
+    picture, last = tmp_path / "picture.svg", stages()[-1]
+    done = command("./scripts/demo", "--svg", str(picture), last.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = " ".join(" ".join(ET.parse(picture).getroot().itertext()).split())
+    assert "todo_list task_01: see someone · task_02: read book" in text
+
+
 @pytest.mark.stages(since="v0.8", until="v0.9")
 def test_the_request_of_each_thread_is_seen(stage, tmp_path):
     """A window shows no CR, as a terminal does."""
@@ -272,31 +282,60 @@ def test_the_arrows_show_the_rest_of_the_source(demo):
     assert screen.leave() == 0
 
 
-def test_back_to_the_start(demo):
+def test_back_and_forth(demo):
+    """One line back and on again, to the next session, and back to the one before."""
     screen = demo("--step", SECOND.name)
     screen.expect("Enter goes on")
-    screen.press("\r\r")
-    screen.expect("$ nc 127.0.0.1")
-    screen.press("b")
-    assert wait_until(lambda: "$ nc 127.0.0.1" not in screen.text())
-    screen.press("\r\r\r")
-    screen.expect("$ nc 127.0.0.1")
+    lines = [step.text for step in SECOND.sessions()[0] if step.action == "types"]
+    screen.press("\r\x1b[C\r")
+    screen.expect(f"> {lines[0]}", f"> {lines[1]}")
+    screen.press("\x1b[D")  # Left
+    assert wait_until(lambda: f"> {lines[1]}" not in screen.text(), 20)
+    screen.expect(f"> {lines[0]}", f"< {lines[0]}")
+    screen.press("\x1b[C")  # Right
+    screen.expect(f"> {lines[1]}")
+    screen.press("\x1b[6~")  # Page down
+    screen.expect("(2 of 2)")
+    screen.press("\r\r\x1b[5~")  # Page up, to the begin of this session
+    screen.press("\x1b[5~")
+    screen.expect("(1 of 2)")
+    screen.press("\x1b[5~\x1b[D\x1b[D")  # there is nothing before it
+    screen.expect("(1 of 2)")
+    assert screen.leave() == 0
+
+
+def test_a_pause(demo):
+    screen = demo(SECOND.name)
+    screen.expect("Space pauses")
+    screen.press(" ")
+    screen.expect("Space goes on")
+    before = screen.text()
+    time.sleep(2 * LOOKING)  # nothing tells that nothing happens
+    assert screen.text() == before
+    screen.press("\r")  # a line, and it still pauses
+    assert wait_until(lambda: screen.text() != before, 20)
+    screen.expect("Space goes on")
+    screen.press(" ")
+    screen.expect("Space pauses", "Enter next")
     assert screen.leave() == 0
 
 
 def test_the_audience_types(demo):
-    """In the middle of a session, in a terminal of its own, and then the session begins again."""
+    """In the middle of a session, in a terminal of its own. Then the session goes on there."""
     screen = demo("--step", SECOND.name)
     screen.expect("Enter goes on")
+    screen.press("\r\r")
+    line = next(step.line for step in SECOND.sessions()[0] if step.action == "shows")
+    screen.expect(line.replace("A<", "<"))
     screen.press("n")
-    screen.expect("Enter sends", "$ nc 127.0.0.1")
-    screen.press("my words\r")
-    assert wait_until(lambda: screen.text().count("my words") == 2)  # typed, and echoed
+    screen.expect("Enter sends")
+    screen.press("\t\tmy words\r\r")  # from C to A to B, where the first Enter connects
+    screen.expect("> my words", "This is yours.")
     screen.press("\x1b")
-    screen.expect("Enter begins again")
-    screen.press("\r")
-    assert wait_until(lambda: "my words" not in screen.text())
     screen.expect("Enter goes on")
+    screen.press("\r")
+    assert wait_until(lambda: "my words" not in screen.text(), 20)
+    screen.expect("Enter goes on", line.replace("A<", "<"))
     assert screen.leave() == 0
 
 
@@ -306,12 +345,15 @@ def test_live(demo):
     screen.press("hello\r")
     screen.expect("hello", "is served")
     screen.press("\thi\r")
-    waits = "not accepted, 3 bytes unread" if kernel.LINUX else "nobody reads B"
-    screen.expect(waits, "◀ MainThread for A")
+    waits = ("B waits", "not accepted", "3 bytes unread") if kernel.LINUX else ("nobody reads B",)
+    screen.expect(*waits, "◀ MainThread for A")
+    if kernel.LINUX:  # a clock runs
+        screen.expect("B waits 1 s")
+        screen.expect("B waits 2 s")
     screen.press("\t\x03")  # in A: Ctrl-C ends its nc
     screen.expect("^C", "◀ MainThread for B")
     screen.press("\x1b")
-    screen.expect("t type yourself")
+    screen.expect("t type ")
     assert screen.leave() == 0
 
 
@@ -320,16 +362,16 @@ def test_up_to_four_terminals(demo):
     for letter in "CD":
         screen.expect("Enter sends")
         screen.press("\x1b")
-        screen.expect("n new terminal")
+        screen.expect("n terminal")
         screen.press("n")
         screen.expect(f"━ {letter} ━")
     screen.press("\x1b")
-    assert "n new terminal" not in screen.expect("t type yourself")
+    assert "n terminal" not in screen.expect("t type ")
     screen.press("n")
     screen.press("t")
     assert " E ━" not in screen.expect("Enter sends")
     screen.press("\x1b")
-    screen.expect("t type yourself")
+    screen.expect("t type ")
     assert screen.leave() == 0
 
 

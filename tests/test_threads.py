@@ -98,6 +98,19 @@ def test_the_request_that_each_thread_sees(watched, nc, stage):
     assert requests == {"": "", "A": for_a, "B": "GET /task_02 HTTP/1.1"}
 
 
+@pytest.mark.stages(since="v0.4")
+def test_the_tasks_of_the_server(watched, nc, protocol, stage):
+    """They are in each record, as they are at that moment."""
+    tasks = {"task_01": "see someone", "task_02": "read book", "task_03": "play basketball"}
+    session = f"{protocol.asks('A', 'hello')}\n{protocol.gets('A', 'hello')}"
+    if stage.name == "v0.6":
+        session += "\nA> POST/task_04=sleep/now\nA< submit success"
+        tasks["task_04"] = "sleep"
+    with Play(watched, nc) as player:
+        *_, record = player.steps(parse(session))
+    assert record.todo_list == tasks
+
+
 def test_processes_may_end_while_one_looks():
     """A script starts program after program; each may be gone between two looks at it."""
     words = ["/bin/sh", "-c", "while :; do (/bin/true | /bin/true) & wait; done"]

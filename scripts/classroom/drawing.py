@@ -5,11 +5,13 @@ import itertools
 from rich.table import Table
 from rich.text import Text
 
-from classroom.output import printable
+from classroom.output import one_line, printable
 from classroom.session import KINDS, PROMPT
 
 TYPED, SHOWN, NOTE = "bold", "green", "yellow"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
+# What a line of a terminal begins with, and its style.
+MARKS = {"typed": ("> ", TYPED), "shown": ("< ", SHOWN)}
 # Steps that happen in no terminal.
 ASIDES = {"remark": "italic cyan", "thread": "magenta"}
 
@@ -28,10 +30,15 @@ def window(letter, client, line=None):
     text = Text(overflow="fold")
     if client:
         text.append(command(letter, client.port))
+        begins = letter != PROMPT  # a line, which gets a mark
         for kind, parts in itertools.groupby(client.content, key=lambda each: each[0]):
             # A terminal does not show the CR at the end of a line either.
             shown = "".join(part for _, part in parts).replace("\r\n", "\n")
-            text.append(printable(shown), style=TYPED if kind == "typed" else SHOWN)
+            mark, style = MARKS[kind]
+            for part in printable(shown).splitlines(keepends=True):
+                text.append(mark if begins else "", style="dim")
+                text.append(part, style=style)
+                begins = letter != PROMPT and part.endswith("\n")
         note = KINDS[client.action].note if client.action else ""
         if client.action == "waits" and client.content and client.content[-1][0] == "shown":
             note = ""  # the wait is over
@@ -40,7 +47,8 @@ def window(letter, client, line=None):
         if note:
             text.append(f"{note}\n", style=NOTE)
     if line is not None:
-        text.append(f"{line}▏" if client and not client.has_ended else "Enter connects")
+        is_open = client and not client.has_ended
+        text.append(f"{line}▏" if is_open else f"{line} Enter connects".lstrip())
     if text.plain.endswith("\n"):
         text.right_crop(1)
     return text
@@ -74,6 +82,30 @@ def client_state(record, letter):
     else:
         state = f"no recv() for {letter}", IDLE
     return state
+
+
+def kernel_view(record, letter, seconds, width):
+    """Return what the kernel knows about a client, in up to three lines, and a colour or "".
+
+    `seconds` is how long the session has been played by now.
+    """
+    client = record.clients.get(letter)
+    state, style = client_state(record, letter)
+    if client is None or client.accepted is None or client.connection != "open":
+        return f"{letter}: {state}" if state else "", style
+    since = client.waiting_since
+    waits = "" if since is None else f"{letter} waits {max(0, seconds - since):.0f} s"
+    head = waits or (f"{letter} is served" if style == SERVED else f"{letter}: {state}")
+    accepted = "accepted" if client.accepted else "not accepted"
+    words = f"{client.unread} bytes unread"
+    bar = "█" * min(client.unread, max(0, width - len(words) - 1))
+    return f"{head}\n{accepted}\n{bar} {words}".replace("\n ", "\n"), style
+
+
+def tasks(record):
+    """Return the tasks of the server, as rich text; empty if it has none."""
+    each = [one_line(f"{task_id}: {value}") for task_id, value in record.todo_list.items()]
+    return Text.assemble(("todo_list ", "bold"), " · ".join(each)) if each else Text()
 
 
 class Chart:

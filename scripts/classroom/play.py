@@ -106,8 +106,9 @@ class Play:
             seconds = time.monotonic() - self.begin
         letters = {terminal.client_port: name for name, terminal in self.terminals.items()}
         clients = {name: self._client(name, seconds) for name in self.terminals}
-        log = self.server.log()
-        return Record(step, self.remark, clients, self.server.threads(letters), log, seconds)
+        threads = self.server.threads(letters)
+        tasks, log = self.server.todo_list(), self.server.log()
+        return Record(step, self.remark, clients, threads, tasks, log, seconds)
 
     def _client(self, name, seconds):
         terminal = self.terminals[name]

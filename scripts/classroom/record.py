@@ -49,6 +49,7 @@ class Record:
     remark: str  # the last one
     clients: dict[str, Client]  # by the letters of their terminals
     threads: list[Thread]  # oldest first; empty if nobody watches them
+    todo_list: dict[str, str]  # the server's, if somebody watches it and it has one
     log: str  # the server's
     seconds: float = dataclasses.field(compare=False)  # since the session began
 

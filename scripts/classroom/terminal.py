@@ -332,6 +332,10 @@ class Server:
         """
         return self.watch.look(self.log(), letters) if self.watch else []
 
+    def todo_list(self):
+        """Return its tasks at the last look at its threads; none if it is not watched."""
+        return self.watch.todo_list if self.watch else {}
+
     def holds_unread(self, terminal):
         """Say whether the server is at rest and has not read the terminal's last line. Linux only.
 

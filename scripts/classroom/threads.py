@@ -23,6 +23,7 @@ class Watch:
         self._source = Path(self._server).read_text(encoding="utf-8").splitlines()
         self._ours, self._theirs = socket.socketpair()
         self._ours.settimeout(SECONDS)
+        self.todo_list = {}  # the server's, at the last look
         self._process = self._ours.makefile("rwb", buffering=0)
         self.descriptor = self._theirs.fileno()  # which the process must inherit
 
@@ -49,8 +50,8 @@ class Watch:
         with contextlib.suppress(OSError, ValueError):
             if self.thread_id:  # the process sends it first
                 self._process.write(b"?")
-                places = json.loads(self._process.readline())
-        return [self._thread(*place, log, letters) for place in places if place[1]]
+                places, self.todo_list = json.loads(self._process.readline())
+        return [self._thread(*place, log, letters) for place in places]
 
     def _thread(self, name, line, request, log, letters):
         match = CALLS.search(self._source[line - 1])

@@ -3,8 +3,9 @@
     python watched.py DESCRIPTOR server.py --port 0
 
 DESCRIPTOR is the number of an open socket, at whose other end classroom.threads asks with a byte,
-and gets a line of JSON: [thread's name, number of the server's line, request.line] for each thread.
-While nobody asks, nothing here runs: a watched server comes to rest like any other.
+and gets a line of JSON: for each thread [its name, the number of the server's line, request.line],
+and the server's todo_list. While nobody asks, nothing here runs: a watched server comes to rest
+like any other.
 """
 
 import json
@@ -26,29 +27,48 @@ class Local(threading.local):
         stored.setdefault(threading.current_thread(), {})[name] = value
 
 
-def place_of(thread, frames, server):
-    """Return the name of a thread, and what it does in the file `server`: the number of the line
-    that it executes, and the line of the global `request` as it sees it, or None for either.
-    """
-    frame = frames.get(thread.ident)
+def frame_in(server, frame):
+    """Return the innermost frame of a thread that is in the file `server`, or None."""
     while frame and frame.f_code.co_filename != server:
         frame = frame.f_back
-    if not frame:
-        return thread.name, None, None
+    return frame
+
+
+def request_in(frame, thread):
+    """Return the line of the global `request`, as a thread sees it in its frame, or None."""
     request = frame.f_globals.get("request")
     if isinstance(request, Local):
         seen = stored.get(thread, {})
     else:
         seen = getattr(request, "__dict__", {})
     line = seen.get("line")
-    return thread.name, frame.f_lineno, line if isinstance(line, str) else None
+    return line if isinstance(line, str) else None
+
+
+def todo_list_of(frame, server):
+    """Return the todo_list of the server that the function main() in the file `server` runs, or {}.
+
+    Only main() is asked for its variables. To ask for them can keep their objects alive, and v0.1
+    shows that Python closes a socket when no variable refers to it.
+    """
+    while frame and (frame.f_code.co_filename, frame.f_code.co_name) != (server, "main"):
+        frame = frame.f_back
+    tasks = getattr(frame and frame.f_locals.get("server"), "todo_list", None)
+    if not isinstance(tasks, dict):
+        return {}
+    # A copy, which is made in one step: another thread may add a task.
+    return {str(task_id): str(value) for task_id, value in dict(tasks).items()}
 
 
 def answer(asker, server):
     while asker.recv(1):
         frames = sys._current_frames()
-        places = [place_of(thread, frames, server) for thread in threading.enumerate()]
-        asker.sendall(json.dumps(places).encode() + b"\n")
+        places = []
+        for thread in threading.enumerate():
+            if frame := frame_in(server, frames.get(thread.ident)):
+                places.append((thread.name, frame.f_lineno, request_in(frame, thread)))
+        tasks = todo_list_of(frames.get(threading.main_thread().ident), server)
+        asker.sendall(json.dumps([places, tasks]).encode() + b"\n")
 
 
 def main():

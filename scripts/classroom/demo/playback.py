@@ -19,7 +19,7 @@ READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
 
-KEYS = ("b from the start", "t type yourself", "n new terminal", "↑↓ source", "q quits")
+KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
 TYPING = ("Tab next terminal", "Esc gives the keyboard back")
 
 
@@ -27,8 +27,12 @@ class Stopped(Exception):
     """The audience ends the demo."""
 
 
-class Again(Exception):
-    """Play the session again from its start."""
+class Move(Exception):
+    """Go on elsewhere: so many sessions further, and there after so many steps."""
+
+    def __init__(self, sessions, steps=0):
+        super().__init__(sessions, steps)
+        self.sessions, self.steps = sessions, steps
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Playback:
         # Of (name, character or None). In Python 3.10 a SimpleQueue may wait for ever at timeout 0.
         self.keys = queue.Queue()
         self.scene = None
+        self.paused = False
 
     def run(self):
         """Play all. Returns when the audience ends the demo, or --until is reached.
@@ -84,28 +89,38 @@ class Playback:
         Raises Mismatch or Breakdown when a session does not go as its lesson says.
         """
         sessions = titled_sessions(self.options.chosen, self.options.live)
-        number = 0
+        number = steps = 0
         with contextlib.suppress(Stopped):
             while number < len(sessions):
-                with contextlib.suppress(Again):
-                    self.play(*sessions[number], is_last=number == len(sessions) - 1)
-                    number += 1
+                try:
+                    self.play(*sessions[number], steps, is_last=number == len(sessions) - 1)
+                    number, steps = number + 1, 0
+                except Move as move:
+                    number, steps = max(0, number + move.sessions), move.steps
 
-    def play(self, stage, title, steps, is_last):
-        """Play one session, and wait at its end until the audience goes on."""
+    def play(self, stage, title, steps, begin, is_last):
+        """Play one session, and wait at its end until the audience goes on.
+
+        Nobody sees the first steps, `begin` in number, and they take no time.
+        """
         self.stage, self.title, self.caption = stage, title, ""  # instead of the last remark
         self.letters = letters_of(steps)
         self.source = "" if at_prompt(steps) else stage.server.read_text(encoding="utf-8")
         self.typing = ""  # in which terminal the audience types
         # What it has typed in each, and not sent yet.
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
-        self.touched = False  # it has typed, so the session cannot go on
+        self.touched = False  # it has typed, so the session must be played again to go on
         self.enter = "Enter goes on"
+        self.begin, self.done = begin, 0  # steps
+        self.stops = []  # after how many steps the audience can look
         with started(stage, steps, self.options.nc) as self.player:
             for record in self.player.steps(steps, before=self.pause_before):
-                self.look()
+                self.done += 1
+                if self.done >= self.begin:
+                    self.look()
                 if record.step.line == self.options.until:
                     raise Stopped
+            self.stops.append(self.done)
             self.at_end(is_last)
 
     def pause_before(self, step):
@@ -114,12 +129,17 @@ class Playback:
         An answer is there as soon as the line before it, and so is the line of a thread: nobody
         has to press Enter to have that checked, and an Enter is kept for the next line.
         """
+        stops = step.action != "thread" and not (step.action == "shows" and self.options.step)
+        if stops:
+            self.stops.append(self.done)
+        if self.done < self.begin:
+            return
         if self.options.fast or self.options.live:
             self.wait(0)
-        elif step.action != "thread" and not (step.action == "shows" and self.options.step):
+        elif stops:
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
-            raise Again
+            raise Move(0, self.done)
 
     def at_end(self, is_last):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
@@ -128,17 +148,13 @@ class Playback:
             self.typing = "A"
         elif is_last:
             self.caption = "The end. q leaves, and says how to try it by hand."
-        if self.options.unattended:
-            return
-        if self.options.step or self.options.live or is_last:
-            self.wait(None)
-        else:
-            self.wait(0 if self.options.fast else LOOKING)
+        if not self.options.unattended:
+            self.wait(0 if self.options.fast and not is_last else None)
 
     def wait(self, seconds):
         """Look at the server until the audience goes on, or so many seconds have passed.
 
-        When the audience has typed, or is typing, only its keys count.
+        When the audience pauses, has typed, or is typing, only its keys count.
         """
         deadline = time.monotonic() + seconds if seconds is not None else float("inf")
         while True:
@@ -151,7 +167,7 @@ class Playback:
                         self.keys.get_nowait()
                     )  # drawing after each key would lag behind a fast typist
                 return
-            if not rest and not self.typing and not self.touched:
+            if not (rest or self.paused or self.typing or self.touched):
                 return
 
     def press(self, key, character):
@@ -163,15 +179,24 @@ class Playback:
             return False
         if key in {"q", "ctrl+c", "ctrl+q"}:
             raise Stopped
-        if key == "b":
-            raise Again
+        if key == "space" and not (self.options.step or self.paused):
+            self.paused = True
+            return False
+        if key == "left":
+            raise Move(0, max([stop for stop in self.stops if stop < self.done], default=0))
+        if key == "pageup":  # to the begin of this session, and from there to the one before
+            raise Move(0 if self.done > self.stops[0] else -1)
+        if key == "pagedown":
+            raise Move(1)
         if key == "t":
             self.typing = self.letters[0]
         elif key == "n" and len(self.letters) < TERMINALS:
             self.typing = next(letter for letter in "ABCD" if letter not in self.letters)
             self.letters.append(self.typing)
             self.type("enter", None)
-        return key in {"enter", "space"}
+        if key == "space":
+            self.paused = False
+        return key in {"enter", "right", "space"}
 
     def type(self, key, character):
         """Do what a key says in a terminal, where Enter starts nc if it does not run.
@@ -185,13 +210,16 @@ class Playback:
             self.typing = ""
         elif key == "tab":
             self.typing = self.letters[(self.letters.index(self.typing) + 1) % len(self.letters)]
+        elif key == "backspace":
+            self.lines[self.typing] = self.lines[self.typing][:-1]
+        elif character and character.isprintable():
+            self.lines[self.typing] += character
         elif not self.is_open(self.typing):
             if key == "enter":
                 self.touch()
                 with contextlib.suppress(Mismatch):  # it is seen: its nc has ended
                     self.player.connect(self.typing)
                 self.player.actions[self.typing] = "connects"
-                self.lines[self.typing] = ""
         elif key == "ctrl+c":
             self.touch()
             self.player.terminals[self.typing].press_ctrl_c()
@@ -202,10 +230,6 @@ class Playback:
             self.player.terminals[self.typing].type(self.lines[self.typing])
             self.player.actions[self.typing] = "connects"
             self.lines[self.typing] = ""
-        elif key == "backspace":
-            self.lines[self.typing] = self.lines[self.typing][:-1]
-        elif character and character.isprintable():
-            self.lines[self.typing] += character
 
     def is_open(self, letter):
         """Say whether nc runs in a terminal."""
@@ -216,7 +240,10 @@ class Playback:
         """Return what the keys do now, each in a few words."""
         if not self.typing:
             full = len(self.letters) == TERMINALS
-            return [self.enter, *(words for words in KEYS if not (full and words[0] == "n"))]
+            no_pause = self.options.step or self.options.live
+            pause = [] if no_pause else [f"Space {'goes on' if self.paused else 'pauses'}"]
+            keys = [words for words in KEYS if not (full and words[0] == "n")]
+            return [self.enter, *pause, *keys]
         is_open = self.is_open(self.typing)
         if not is_open:
             return ["Enter connects", *TYPING]
@@ -227,10 +254,10 @@ class Playback:
         ]
 
     def touch(self):
-        """Note that the audience has typed: the session cannot go on, only begin again."""
+        """Note that the audience has typed: the session is played again up to here, and goes on."""
         self.touched = True
-        if self.enter == "Enter goes on":
-            self.enter = "Enter begins again"
+        if not self.options.live:
+            self.caption = "This is yours. Then the session goes on where it was."
 
     def look(self):
         """Draw what there is to see now, if it is not drawn already."""

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import re
 import signal
+import time
 from typing import ClassVar
 
 from rich.text import Text
@@ -17,7 +18,7 @@ from textual.widgets import Static
 
 from classroom.demo.playback import Playback
 from classroom.demo.source import source
-from classroom.drawing import SERVED, WAITING, client_state, window
+from classroom.drawing import IDLE, SERVED, WAITING, kernel_view, tasks, window
 from classroom.output import Problem, printable
 
 
@@ -31,12 +32,12 @@ class Panel(Static):
     def __init__(self, title, id=None):
         super().__init__(id=id)
         self.border_title = title
-        self.text, self.state = Text(), ""
+        self.text = Text()
 
-    def set(self, text, state=""):
-        """Show a text, and a state of one line or two in the frame."""
-        self.text, self.state = text, state
-        self.fit()
+    def set(self, text):
+        if text != self.text:
+            self.text = text
+            self.fit()
 
     def on_resize(self):  # Textual calls that of each class, not only the last one
         self.fit()
@@ -46,9 +47,6 @@ class Panel(Static):
         width, height = self.content_size
         lines = self.text.wrap(self.app.console, max(1, width))
         self.update(Text("\n").join(lines[-height:]))
-        whole = self.state.replace("\n", ", ")
-        room = self.outer_size.width - 6  # its corners, and a line and a space on each side
-        self.border_subtitle = whole if len(whole) <= room else self.state.rpartition("\n")[2]
 
 
 class Source(Panel):
@@ -85,14 +83,20 @@ class Demo(App):
     CSS = """
     #title { text-style: bold; padding: 0 1; height: 1; }
     #terminals { height: 2fr; }
+    #kernel { height: 3; }
+    .-low #kernel { height: 1; }
+    .client { width: 1fr; padding: 0 2; text-style: bold; }
+    .client.waiting { background: #ffd33d; color: #000000; }
+    .client.served { background: #2ea043; color: #000000; }
+    .client.idle { background: #39c5cf; color: #000000; }
     #server { height: 3fr; }
     Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; }
-    Panel.waiting { border: round yellow; border-subtitle-color: yellow; }
-    Panel.served { border: round green; border-subtitle-color: green; }
     Panel.typing { border: heavy $warning; }
     #source { width: 2fr; }
     .-narrow #terminals { layout: vertical; }
     .-narrow #log, .-medium #log, .-low #server, #server.prompt { display: none; }
+    #tasks { padding: 0 2; height: auto; max-height: 3; }
+    .-low #tasks { display: none; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
@@ -104,13 +108,17 @@ class Demo(App):
         self.scene = None
         self.playback = Playback(options, lambda scene: self.call(self.draw, scene))
         self.panels = {}  # of the terminals, by letter
+        self.clients = {}  # what the kernel knows of them, by letter
+        self.drawn = 0  # when the scene was, in the seconds of time.monotonic()
 
     def compose(self):
         yield Static(id="title", markup=False)
         yield Horizontal(id="terminals")
+        yield Horizontal(id="kernel")
         with Horizontal(id="server"):
             yield Source("server", id="source")
             yield Panel("log", id="log")
+        yield Static(id="tasks", markup=False)
         yield Static(id="caption", markup=False)
         yield Static(id="keys", markup=False)
 
@@ -121,6 +129,7 @@ class Demo(App):
         ):  # otherwise nobody would restore the terminal
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(number, self.exit, None, 128 + number)
+        self.set_interval(0.5, lambda: self.scene and self.draw_clients())
         self.run_playback()
 
     async def on_event(self, event):
@@ -159,23 +168,40 @@ class Demo(App):
         self.picture = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
         self.exit()
 
+    def draw_clients(self):
+        """Draw what the kernel knows of each client; a clock runs while one waits."""
+        record = self.scene.record
+        seconds = record.seconds + time.monotonic() - self.drawn
+        for letter, client in self.clients.items():
+            text, style = kernel_view(record, letter, seconds, client.content_size.width)
+            client.update(text)
+            for name, of_style in (("waiting", WAITING), ("served", SERVED), ("idle", IDLE)):
+                client.set_class(style == of_style, name)
+
     async def draw(self, scene):
         before, self.scene = self.scene, scene
         self.query_one("#title", Static).update(printable(scene.title))
         self.query_one("#caption", Static).update(printable(scene.caption))
+        self.query_one("#tasks", Static).update(tasks(scene.record))
+        self.query_one("#tasks").display = bool(scene.record.todo_list)
         self.query_one("#keys", Static).update(scene.keys)
         if before is None or before.letters != scene.letters:
             row = self.query_one("#terminals")
             await row.remove_children()
             self.panels = {letter: Panel(letter) for letter in scene.letters}
             await row.mount(*self.panels.values())
+            row = self.query_one("#kernel")
+            await row.remove_children()
+            self.clients = {
+                letter: Static(classes="client", markup=False) for letter in scene.letters
+            }
+            await row.mount(*self.clients.values())
         for letter, panel in self.panels.items():
-            state, style = client_state(scene.record, letter)
             line = scene.line if letter == scene.typing else None
-            panel.set(window(letter, scene.record.clients.get(letter), line), state)
-            panel.set_class(style == WAITING, "waiting")
-            panel.set_class(style == SERVED, "served")
+            panel.set(window(letter, scene.record.clients.get(letter), line))
             panel.set_class(letter == scene.typing, "typing")
+        self.drawn = time.monotonic()
+        self.draw_clients()
         self.query_one("#server").set_class(not scene.source, "prompt")
         panel = self.query_one("#source", Source)
         panel.border_title = scene.stage.server.name

@@ -1,46 +1,70 @@
 """The server's source, with its threads at the lines that they execute."""
 
+from typing import NamedTuple
+
 from rich.syntax import Syntax
 from rich.text import Text
 
 from classroom.output import printable
 from classroom.threads import CALLS
 
-HERE = "bold yellow"
+HERE = "bold #000000 on #ffd33d"
+
+
+class _Row(NamedTuple):
+    text: Text
+    has_thread: bool
+    is_call: bool  # of a method in which a thread may wait
+    is_comment: bool
 
 
 def source(code, threads, width, height):
     """Return the lines of a server's source that matter, with its threads, as rich text.
 
     Return also the line that belongs in the middle of a panel of this width and height. If the
-    panel is too low for all threads, what lies between them is left out.
+    panel is too low, comments are left out, and then what lies between the threads.
     """
     lines = Syntax(printable(code), "python", theme="ansi_dark").highlight(code).split("\n")
     # From listen() to main(); if somebody has renamed them, all of it.
     first = code[: max(0, code.find("    def listen"))].count("\n")
     last = code.partition("\n\n\ndef main")[0].count("\n") + 1
-    shown, marked, calls = [], [], []
-    for number, line in enumerate(lines[first:last], first + 1):
-        here = [thread for thread in threads if thread.line == number]
-        if CALLS.search(line.plain):
-            calls.append(len(shown))
-        if here:
-            marked.append(len(shown))
-            room = width + 4 - 2
-            label = _label(here, room - len(line))
-            line.truncate(max(20, room - len(label)), overflow="ellipsis")
-            line.append(label, style=HERE)
-        shown.append(Text.assemble(("▶ " if here else "  ", HERE), line[4:]))
-    # Beside the threads, what they do before and after, if there is room for it.
-    sight = sorted({*marked, *calls})
-    if marked and sight[-1] - sight[0] >= height:
-        sight = marked
-    middle = (sight[0] + sight[-1] + 1) / 2 if sight else 0
+    rows = [
+        _row(line, [thread for thread in threads if thread.line == number], width)
+        for number, line in enumerate(lines[first:last], first + 1)
+    ]
+    if _extent(rows) > height:
+        rows = [row for row in rows if not row.is_comment]
+    marked = [at for at, row in enumerate(rows) if row.has_thread]
     if marked and marked[-1] - marked[0] >= height:
-        gap = [Text("  ⋮", style="dim")]
-        shown = [part for at in marked for part in [*gap, shown[at]]] + gap
-        middle = len(shown) / 2
-    return shown, middle
+        gap = Text("  ⋮", style="dim")
+        shown = [part for at in marked for part in (gap, rows[at].text)] + [gap]
+        return shown, len(shown) / 2
+    # Beside the threads, what they do before and after, if there is room for it.
+    sight = [at for at, row in enumerate(rows) if row.has_thread or row.is_call]
+    if marked and _extent(rows) > height:
+        sight = marked
+    return [row.text for row in rows], (sight[0] + sight[-1] + 1) / 2 if sight else 0
+
+
+def _extent(rows):
+    """Return the number of lines from the first to the last that a thread is in, or may wait in."""
+    sight = [at for at, row in enumerate(rows) if row.has_thread or row.is_call]
+    return sight[-1] - sight[0] + 1 if sight else 0
+
+
+def _row(line, here, width):
+    """Return a line of the source with the threads that are in it."""
+    code = line.plain.strip()
+    is_call, is_comment = bool(CALLS.search(code)), code.startswith("#")
+    if not here:
+        return _Row(Text.assemble("  ", line[4:]), False, is_call, is_comment)
+    room = width + 4 - 2
+    label = _label(here, room - len(line))
+    line.truncate(max(20, room - len(label)), overflow="ellipsis")
+    line.append(label)
+    line.pad_right(max(0, room - len(line)))
+    line.stylize(HERE)
+    return _Row(Text.assemble(("▶ ", HERE), line[4:]), True, is_call, is_comment)
 
 
 def _label(threads, room):
