@@ -73,7 +73,7 @@ SERVERS = {
     "`http.server`": [sys.executable, "-c", STANDARD],
     "Waitress": [*WAITRESS, "plain:app"],
     "gunicorn": [*GUNICORN, "plain:app"],
-    "gunicorn, and Flask makes the page": [*GUNICORN, "todo:app"],
+    "gunicorn, and Flask compiles and fills a template": [*GUNICORN, "todo:app"],
 }
 
 
@@ -115,9 +115,9 @@ def main():
     ours = rates["v1.0"]
     for name, found in rates.items():
         if found:
-            times = statistics.median(one / other for one, other in zip(ours, found, strict=True))
-            more = "" if found is ours else f"{times:.2g} times as many"
-            print(f"| {name} | {statistics.median(found):,.0f} | {more} |")
+            median = statistics.median(found)
+            more = f"{statistics.median(ours) / median:.2g} times as many"
+            print(f"| {name} | {median:,.0f} | {'' if found is ours else more} |")
 
 
 if __name__ == "__main__":

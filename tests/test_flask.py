@@ -55,16 +55,18 @@ def start(tmp_path, monkeypatch):
 def test_session(start, command, block, nc):
     path, _, line = block.place.rpartition(":")
     steps = parse(block.content, path, int(line))
-    with Play(start(command), with_crlf(nc)) as player:
+    server = start(command)
+    with Play(server, with_crlf(nc)) as player:
 
         def accepted(terminal):
             found = terminal.connection()
             return found is None or found.accepted is not False
 
         def before(step):
-            """Wait, as a person who types, until a process has accepted each client."""
-            if step.action == "leaves" and "waits" not in block.content:
+            """Wait, as a person who types, until each client is accepted and its line is read."""
+            if step.action != "shows" and "waits" not in block.content:
                 assert wait_until(lambda: all(map(accepted, player.terminals.values())), SECONDS)
+                server.wait_for_rest()
 
         for _ in player.steps(steps, before):
             pass

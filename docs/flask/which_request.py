@@ -3,13 +3,14 @@
 from flask import Flask, request
 
 app = Flask(__name__)
-names, objects = set(), []
+names, requests = set(), []
 
 
-@app.get("/<client>")
+@app.post("/<client>")
 def show(client):
     names.add(id(request))
-    # It is kept, or Python could put the next request at the same address.
-    objects.append(request._get_current_object())
-    different = {id(each) for each in objects}
-    return f"{client}: names {len(names)}, requests {len(different)}"
+    requests.append(request._get_current_object())
+    before = request.path
+    request.get_data()  # waits for the body; other threads handle other requests meanwhile
+    different = {id(each) for each in requests}
+    return f"{before}, and still {request.path}: {len(names)} name, {len(different)} requests"
