@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 import xml.etree.ElementTree as ET
 
@@ -144,6 +145,11 @@ def test_until_a_line():
         ("--svg /no/such/folder/x.svg", 1, r"demo: .*No such file or directory"),
         ("--until hello", 2, "error: argument --until: no session has the line 'hello'"),
         ("--live", 2, "error: --live needs a terminal"),
+        ("--compare v0.2 v0.3", 2, "error: --compare needs a terminal"),
+        ("--compare v0.2", 2, "error: --compare needs two stages"),
+        ("v0.3 --server", 2, "error: --server needs one stage before it, and a command after it"),
+        ("--server my_server.py", 2, "error: --server needs one stage before it"),
+        ("v0.3 --server no_such.py", 2, r"error: there is no no_such\.py"),
     ],
 )
 def test_what_cannot_be(options, status, problem):
@@ -179,10 +185,48 @@ def test_the_request_of_each_thread_is_seen(stage, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
     for_a = "GET /task_02" if stage.name == "v0.8" else "GET /task_01"
-    assert f"Thread-1 for A, request: {for_a}" in text
-    assert "Thread-2 for B, request: GET /task_02" in text
+    assert f"Thread-1 for A sees {for_a}" in text
+    assert "Thread-2 for B sees GET /task_02" in text
     assert "HTTP/1.1 200 OK" in text
     assert r"OK\r" not in text
+
+
+# Colours.
+
+
+def contrast(one, other):
+    """Return the contrast of two colours like "#ffd33d", as WCAG 2 defines it: 1 to 21."""
+
+    def luminance(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("options", [(), ("--light",)], ids=["dark", "light"])
+def test_the_contrast_of_a_picture(options, tmp_path):
+    """All text is on the background of the screen, but for what is on a colour of its own."""
+    picture = tmp_path / "picture.svg"
+    done = command("./scripts/demo", *options, "--svg", str(picture), "--until", "B waits", "v0.2")
+    assert done.returncode == 0, done.stderr
+    svg = picture.read_text()
+    background = "#ffffff" if options else "#121212"
+    assert f'fill="{background}"' in svg
+    classes = dict(re.findall(r"\.terminal-\d+-(r\d+) \{ fill: (#\w{6})", svg))
+    texts = re.findall(r'<text class="terminal-\d+-(r\d+)" [^>]*>([^<]*)<', svg)
+    colours = {classes[name] for name, text in texts if re.search(r"[^\s─│╭╮╰╯&#160;]", text)}
+    on_yellow_or_green = colours & {"#000000"}
+    assert on_yellow_or_green or options
+    for colour in colours - on_yellow_or_green:
+        assert contrast(colour, background) >= 4.5, colour
+    for block in ("#ffd33d", "#2ea043"):
+        assert f'fill="{block}"' in svg
+        assert contrast("#000000", block) >= 4.5
 
 
 # On a terminal.
@@ -213,7 +257,7 @@ def test_sizes(demo, size):
     screen = demo("--fast", SECOND.name, columns=size[0], rows=size[1])
     shown = screen.expect("The end. q leaves", "simpleSocketServer.py", "▶", "◀ MainThread")
     assert all(len(line) <= size[0] for line in shown.splitlines())
-    assert ("log ─" in shown) == (size[0] >= 110)
+    assert ("log ─" in shown) == (size[0] >= 100)
     assert screen.leave() == 0
     assert b"Try it by hand" in screen.raw
 
@@ -354,6 +398,53 @@ def test_live(demo):
     screen.expect("^C", "◀ MainThread for B")
     screen.press("\x1b")
     screen.expect("t type ")
+    assert screen.leave() == 0
+
+
+def test_two_stages_side_by_side(demo):
+    """Both get the same lines at once, also those of the audience."""
+    screen = demo("--compare", "v0.2", "v0.3", "--step")
+    screen.expect("v0.2: blocking", "v0.3: a thread for each client", "Enter goes on")
+    screen.press("\r\r\r")
+    screen.expect("B> anyone there?", "B is served", "< anyone there?")
+    if kernel.LINUX:
+        screen.expect("B waits ")
+    assert screen.text().count("< anyone there?") == 1
+    screen.press("\r")  # A leaves
+    assert wait_until(lambda: screen.text().count("< anyone there?") == 2, 20)
+    screen.press("t\tto both\r")
+    assert wait_until(lambda: screen.text().count("< to both") == 2, 20)
+    screen.press("\x1b")
+    screen.expect("Enter leaves")
+    assert screen.leave() == 0
+
+
+SHOUTS = """
+import os, socket
+sock = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+while True:
+    client, _ = sock.accept()
+    while data := client.recv(1024):
+        client.sendall(data.upper())
+    client.close()
+"""
+
+
+@pytest.mark.parametrize("runner", [[], [sys.executable]], ids=["watched", "any command"])
+def test_somebody_elses_server(demo, tmp_path, runner):
+    """What is wrong with it is seen, and its name is no markup."""
+    path = tmp_path / "[b]my_server.py"
+    path.write_text(SHOUTS)
+    screen = demo("v0.2", "--step", "--server", *runner, str(path), columns=200, rows=40)
+    screen.expect("Your server, and v0.2's lines", "Enter goes on")
+    assert ("[b]my_server.py ─" in screen.text()) == (not runner)
+    screen.press("\r\r\r")
+    screen.expect("> hello", "< HELLO", "> anyone there?")
+    if kernel.LINUX:
+        screen.expect("A is served", "B waits ", "14 bytes unread")
+    assert ("◀ MainThread" in screen.text()) == (not runner)
+    screen.press("\r")
+    screen.expect("< ANYONE THERE?")
     assert screen.leave() == 0
 
 

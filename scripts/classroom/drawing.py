@@ -1,6 +1,7 @@
 """How a record of a session looks, as rich text: its terminals, its clients, and its steps."""
 
 import itertools
+from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -8,35 +9,47 @@ from rich.text import Text
 from classroom.output import one_line, printable
 from classroom.session import KINDS, PROMPT
 
-TYPED, SHOWN, NOTE = "bold", "green", "yellow"
+TYPED = "bold"
 SERVED, WAITING, IDLE = "#000000 on green", "#000000 on yellow", "#000000 on cyan"
-# What a line of a terminal begins with, and its style.
-MARKS = {"typed": ("> ", TYPED), "shown": ("< ", SHOWN)}
+
+
+class Colours(NamedTuple):
+    """Those of a terminal's window and of a server's source."""
+
+    shown: str  # what a client has received
+    note: str  # what happens to a client
+    faint: str
+    theme: str  # of the source, a name of Pygments
+
+
+ANY = Colours("green", "yellow", "dim", "ansi_dark")  # of a terminal whose background nobody knows
+DARK = Colours("#7ee787", "#ffd33d", "#9e9e9e", "github-dark")
+LIGHT = Colours("#0a5223", "#6b4100", "#4f4f4f", "xcode")
 # Steps that happen in no terminal.
 ASIDES = {"remark": "italic cyan", "thread": "magenta"}
 
 
-def command(letter, port):
+def command(letter, port, colours=ANY):
     """Return what is typed first in a terminal, as rich text."""
     words = "python3" if letter == PROMPT else f"nc 127.0.0.1 {port}"
-    return Text(f"$ {words}\n", style="dim")
+    return Text(f"$ {words}\n", style=colours.faint)
 
 
-def window(letter, client, line=None):
+def window(letter, client, line=None, colours=ANY):
     """Return what a terminal shows, as rich text; `client` is its Client, None before its first nc.
 
     `line` is what is being typed and not sent yet.
     """
     text = Text(overflow="fold")
     if client:
-        text.append(command(letter, client.port))
+        text.append(command(letter, client.port, colours))
         begins = letter != PROMPT  # a line, which gets a mark
         for kind, parts in itertools.groupby(client.content, key=lambda each: each[0]):
             # A terminal does not show the CR at the end of a line either.
             shown = "".join(part for _, part in parts).replace("\r\n", "\n")
-            mark, style = MARKS[kind]
+            mark, style = ("> ", TYPED) if kind == "typed" else ("< ", colours.shown)
             for part in printable(shown).splitlines(keepends=True):
-                text.append(mark if begins else "", style="dim")
+                text.append(mark if begins else "", style=colours.faint)
                 text.append(part, style=style)
                 begins = letter != PROMPT and part.endswith("\n")
         note = KINDS[client.action].note if client.action else ""
@@ -45,7 +58,7 @@ def window(letter, client, line=None):
         if client.has_ended and client.connection:
             note = "nc has ended"
         if note:
-            text.append(f"{note}\n", style=NOTE)
+            text.append(f"{note}\n", style=colours.note)
     if line is not None:
         is_open = client and not client.has_ended
         text.append(f"{line}▏" if is_open else f"{line} Enter connects".lstrip())
@@ -68,7 +81,11 @@ def client_state(record, letter):
     if client is None or client.connection != "open":
         return (client.connection if client else ""), ""
     unread = f"{client.unread} bytes unread" if client.unread else ""
-    served = any(thread.client == letter for thread in record.threads)
+    served = any(
+        # Of somebody else's server nobody knows whom a thread serves.
+        thread.client == letter or (thread.call not in {"", "accept"} and not thread.client)
+        for thread in record.threads
+    )
     if client.accepted is None and record.threads:  # the threads tell what they can
         state = ("is served", SERVED) if served else (f"nobody reads {letter}", WAITING)
     elif client.accepted is None:
@@ -98,6 +115,7 @@ def kernel_view(record, letter, seconds, width):
     head = waits or (f"{letter} is served" if style == SERVED else f"{letter}: {state}")
     accepted = "accepted" if client.accepted else "not accepted"
     words = f"{client.unread} bytes unread"
+    words = words if len(words) <= width else f"{client.unread} unread"
     bar = "█" * min(client.unread, max(0, width - len(words) - 1))
     return f"{head}\n{accepted}\n{bar} {words}".replace("\n ", "\n"), style
 
@@ -132,11 +150,11 @@ class Chart:
             text.append(command(step.terminal, port))
             self.connected.add(step.terminal)
         if note := KINDS[step.action].note:
-            text.append(note, style=NOTE)
+            text.append(note, style=ANY.note)
         else:
             ready = ">>> " if step.terminal == PROMPT and step.action == "types" else ""
-            text.append(ready, style=SHOWN)
-            text.append(printable(step.text), style=TYPED if step.action == "types" else SHOWN)
+            text.append(ready, style=ANY.shown)
+            text.append(printable(step.text), style=TYPED if step.action == "types" else ANY.shown)
         text.rstrip()
         if step.action in {"leaves", "is closed"}:
             self.connected.remove(step.terminal)

@@ -179,10 +179,14 @@ class Terminal:
 
         What came just before the server closed the connection may be on its way to the terminal.
         """
+        return self.is_at_rest() and not self.unseen
+
+    def is_at_rest(self):
+        """Say whether nc has shown all that it has received."""
         if kernel.LINUX and self.child.isalive() and not kernel.at_rest(self.child.pid):
             return False
         self.read(0 if kernel.LINUX else QUIET)
-        return not self.unseen
+        return True
 
     def type(self, text):
         """Type `text` and Enter."""

@@ -12,6 +12,7 @@ import os
 import random
 import resource
 import shlex
+import shutil
 import signal
 import socket
 import stat
@@ -24,7 +25,8 @@ import psutil
 
 from classroom import interrupts, kernel, shared
 from classroom.check.response import first_response
-from classroom.output import Problem
+from classroom.output import Problem, one_line
+from classroom.play import Play
 from classroom.terminal import Breakdown, Server, spawn, wait_until
 
 START = 3.5  # seconds until it must listen
@@ -54,14 +56,17 @@ class Candidate(Server):
     patience = 2
     _processes = None  # see _processes_of_the_user
 
-    def __init__(self, words):
-        """Start the command `words`; see `command` for how it learns its port. Raises Breakdown."""
+    def __init__(self, words, watched=False):
+        """Start the command `words`; see `command` for how it learns its port. Raises Breakdown.
+
+        `watched`: it is a Python file, and the caller wants to see its threads.
+        """
         self.number = next(_ports())
         self.mark = f"{_whose()}:{self.number}:{uuid.uuid4().hex}"
         with interrupts.held:
             self._group = ControlGroup.make()
             _open.add(self)
-            super().__init__(command(words, self.number))
+            super().__init__(command(words, self.number), watched)
 
     def _start(self):
         environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
@@ -77,7 +82,13 @@ class Candidate(Server):
             elif self._processes:
                 resource.setrlimit(resource.RLIMIT_NPROC, self._processes)
 
-        return spawn(self.words, self._log, prepare=limit, env=environment)
+        if not self.watch:
+            return spawn(self.words, self._log, prepare=limit, env=environment)
+        try:
+            inherited = [self.watch.descriptor]
+            return spawn(self.watch.words(), self._log, inherited, prepare=limit, env=environment)
+        finally:
+            self.watch.started()
 
     @functools.cached_property
     def port(self):
@@ -166,6 +177,14 @@ class Candidate(Server):
     def _marked(self):
         """Return the processes that have our mark. One that has ended has no environment."""
         return [pid for pid in psutil.pids() if self.mark in _environment(pid)]
+
+
+@contextlib.contextmanager
+def started(words, nc):
+    """Start somebody's server, and give a Play for it that checks nothing; end both after it."""
+    watched = len(words) == 1 and words[0].endswith(".py")
+    with contextlib.closing(Candidate(words, watched)) as server, Play(server, nc, False) as player:
+        yield player
 
 
 _open = set()  # of the Candidates that are not closed yet
@@ -396,3 +415,26 @@ def command(words, port):
         # Python would take a name that begins with - for an option.
         return [sys.executable, f"./{path}" if path.startswith("-") else path, *takes_port]
     return words
+
+
+def problem_of_command(program, *arguments):
+    """Return why a command cannot be run; "" if it can."""
+    path, on_the_path = Path(program), shutil.which(program)
+    problem = ""
+    try:
+        if not on_the_path and not path.exists():
+            problem = f"there is no {program}"
+        elif path.is_dir():
+            problem = f"{program} is a folder; name the file in it"
+        elif program.endswith(".py") and not arguments:
+            read_program(program)
+        elif program.endswith(".py") and not on_the_path:
+            problem = "one file at a time; --each takes a pattern of many"
+        elif not on_the_path:
+            runner = f"-- node {program} {{port}}"
+            problem = f"{program} cannot be run; name the program that runs it, as in: {runner}"
+    except PermissionError:
+        problem = f"{program} cannot be read; look at its permissions"
+    except Problem as found:
+        problem = str(found)
+    return one_line(problem)

@@ -1,12 +1,10 @@
 """Checks a server that you have written against the behaviours of a stage."""
 
 import argparse
-import shutil
-from pathlib import Path
 
 from classroom.check import candidate, new, report, whole_class
 from classroom.course import stages
-from classroom.output import Page, Problem, one_line
+from classroom.output import Page
 
 EPILOG = """\
 Your server must listen on 127.0.0.1, at the port that the checker chooses. {port} in the command
@@ -16,29 +14,6 @@ finds it in the environment as PORT.
 The server runs with your rights, so check only what you would run yourself.
 Limits: 60 seconds of processor time, 2 GB of memory and 10 MB of output for each process, 200
 processes and threads. Everything that the server starts ends with it."""
-
-
-def problem_of_command(program, *arguments):
-    """Return why a command cannot be run; "" if it can."""
-    path, on_the_path = Path(program), shutil.which(program)
-    problem = ""
-    try:
-        if not on_the_path and not path.exists():
-            problem = f"there is no {program}"
-        elif path.is_dir():
-            problem = f"{program} is a folder; name the file in it"
-        elif program.endswith(".py") and not arguments:
-            candidate.read_program(program)
-        elif program.endswith(".py") and not on_the_path:
-            problem = "one file at a time; --each takes a pattern of many"
-        elif not on_the_path:
-            runner = f"-- node {program} {{port}}"
-            problem = f"{program} cannot be run; name the program that runs it, as in: {runner}"
-    except PermissionError:
-        problem = f"{program} cannot be read; look at its permissions"
-    except Problem as found:
-        problem = str(found)
-    return one_line(problem)
 
 
 def parse_arguments():
@@ -69,7 +44,9 @@ def parse_arguments():
     if options.new and len(here) == 1:
         parser.error("--new needs the stage before; at a tag it is not there")
     options.new = options.new and options.command[0]
-    if not (options.each or options.new) and (problem := problem_of_command(*options.command)):
+    if not (options.each or options.new) and (
+        problem := candidate.problem_of_command(*options.command)
+    ):
         parser.error(problem)
     return options
 

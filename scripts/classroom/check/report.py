@@ -64,6 +64,9 @@ class OnPage:
                 f"; {rest} not tried yet (--all goes on)." if rest else "."
             )
         self.page.print(result)
+        if not report["passed"]:
+            watch = f"./scripts/demo {report['stage']} --server {report['command']}"
+            self.page.print(Text(f"Watch it: {one_line(watch)}", style="dim"))
 
 
 class AsJson:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.rule import Rule
 
 from classroom import interrupts
+from classroom.check.candidate import problem_of_command
 from classroom.course import ROOT, stages
 from classroom.demo.playback import pause_after, titled_sessions
 from classroom.drawing import Chart, letters_of
@@ -23,7 +24,7 @@ SIZE = 100, 30  # columns and rows of a picture that is drawn without a terminal
 def print_sessions(options, pause):
     """Play all sessions and print each as columns of text; call `pause(step)` before a row."""
     console = Page()
-    for stage, title, steps in titled_sessions(options.chosen):
+    for (stage,), title, steps in titled_sessions(options.chosen):
         chart = Chart(letters_of(steps))
         console.print(Rule(title, align="left"), chart.head())
         with started(stage, steps, options.nc) as player:
@@ -55,6 +56,17 @@ def parse_arguments():
     pace.add_argument("--step", action="store_true", help="wait for Enter before each line")
     pace.add_argument("--fast", action="store_true", help="do not wait at all")
     pace.add_argument("--live", action="store_true", help="play nothing; type yourself")
+    parser.add_argument(
+        "--compare", action="store_true", help="type the same into two stages: --compare v0.2 v0.3"
+    )
+    parser.add_argument(
+        "--server",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="play on your own server, as for ./scripts/check: --server FILE.py, or "
+        "--server node FILE.js {port}; this option comes last",
+    )
+    parser.add_argument("--light", action="store_true", help="dark text on white")
     parser.add_argument("--plain", action="store_true", help="columns of text, as into a pipe")
     parser.add_argument("--until", metavar="LINE", help="end after this line of a session")
     parser.add_argument(
@@ -66,12 +78,24 @@ def parse_arguments():
     if unknown := [name for name in options.stages if name not in here]:
         parser.error(f"there is no stage {unknown[0]} here; there is {', '.join(here)}")
     options.chosen = [here[name] for name in options.stages or here]
-    lines = [step.line for _, _, steps in titled_sessions(options.chosen) for step in steps]
+    if options.compare and len(options.stages) != 2:
+        parser.error("--compare needs two stages: --compare v0.2 v0.3")
+    if options.server is not None:
+        options.server = [word for word in options.server if word != "--"]
+        if len(options.stages) != 1 or not options.server:
+            parser.error("--server needs one stage before it, and a command after it")
+        if problem := problem_of_command(*options.server):
+            parser.error(problem)
+    options.unchecked = bool(options.compare or options.server)
+    sessions = titled_sessions(options.chosen, unchecked=options.unchecked)
+    lines = [step.line for _, _, steps in sessions for step in steps]
     if options.until is not None and options.until not in lines:
         parser.error(f"argument --until: no session has the line {options.until!r}")
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.plain
     if options.live and not on_terminal:
         parser.error("--live needs a terminal")
+    if options.unchecked and not (on_terminal or options.svg):
+        parser.error(f"{'--compare' if options.compare else '--server'} needs a terminal")
     # Without a terminal, a picture can still be drawn, of a screen that nobody sees.
     options.unattended = bool(options.svg) and not on_terminal
     options.fast = options.fast or options.unattended

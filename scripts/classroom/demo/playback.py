@@ -8,6 +8,7 @@ import queue
 import time
 from dataclasses import dataclass
 
+from classroom.check import candidate
 from classroom.course import Stage
 from classroom.drawing import letters_of
 from classroom.play import Mismatch, started
@@ -18,6 +19,7 @@ from classroom.session import PROMPT, Step, at_prompt
 READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks at the server
 TERMINALS = 4  # as many as the audience may open
+TYPED = {"connects", "types", "leaves"}  # what a client does in a session
 
 KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
 TYPING = ("Tab next terminal", "Esc gives the keyboard back")
@@ -36,13 +38,21 @@ class Move(Exception):
 
 
 @dataclass(frozen=True)
+class View:
+    """What there is to see of one server."""
+
+    stage: Stage
+    name: str  # of the server's file, or the command that starts it
+    source: str  # the server's, as it was when the server was started; "" at Python's prompt
+    record: Record
+
+
+@dataclass(frozen=True)
 class Scene:
     """All that there is to see at one moment."""
 
     title: str
-    stage: Stage
-    source: str  # the server's, as it was when the server was started; "" at Python's prompt
-    record: Record
+    views: tuple[View, ...]  # two when stages are compared
     letters: tuple[str, ...]  # of the terminals
     typing: str  # the letter of the terminal in which the audience types, or ""
     line: str  # what it has typed there and not sent yet
@@ -55,20 +65,35 @@ def pause_after(step):
     return max(LOOKING, READING * len(step.text)) if step.action == "remark" else LOOKING
 
 
-def titled_sessions(chosen, live=False):
-    """Return (stage, title, steps) for each session of the chosen stages.
+def titled_sessions(chosen, live=False, unchecked=False):
+    """Return (stages, title, steps) for each session of the chosen stages.
 
-    With `live` there is one for each stage: A and B connect, and the rest is the audience's.
+    With `live` there is one for each stage: A and B connect, and the rest is the audience's. With
+    `unchecked` there is one for all stages: what is typed in the first session of the first one.
     """
+    connects = [Step("connects", letter, "", f"{letter} connects", "live") for letter in "AB"]
+    if unchecked:
+        names = " and ".join(stage.name for stage in chosen)
+        typed = [step for step in chosen[0].session() if step.action in TYPED]
+        title = (
+            f"{names} get the same lines"
+            if len(chosen) > 1
+            else f"Your server, and {names}'s lines"
+        )
+        return [(chosen, title, connects if live else typed)]
     if live:
-        steps = [Step("connects", letter, "", f"{letter} connects", "live") for letter in "AB"]
-        return [(stage, f"{stage.name}: {stage.title} (live)", steps) for stage in chosen]
+        return [([stage], f"{stage.name}: {stage.title} (live)", connects) for stage in chosen]
     return [
-        (stage, f"{stage.name}: {stage.title} ({number} of {len(sessions)})", steps)
+        ([stage], f"{stage.name}: {stage.title} ({number} of {len(sessions)})", steps)
         for stage in chosen
         for sessions in [stage.sessions()]
         for number, steps in enumerate(sessions, 1)
     ]
+
+
+def source_of(program):
+    """Return the source of a server that is a Python file, "" for any other."""
+    return candidate.read_program(str(program)) if str(program).endswith(".py") else ""
 
 
 class Playback:
@@ -88,7 +113,8 @@ class Playback:
 
         Raises Mismatch or Breakdown when a session does not go as its lesson says.
         """
-        sessions = titled_sessions(self.options.chosen, self.options.live)
+        options = self.options
+        sessions = titled_sessions(options.chosen, options.live, options.unchecked)
         number = steps = 0
         with contextlib.suppress(Stopped):
             while number < len(sessions):
@@ -98,14 +124,18 @@ class Playback:
                 except Move as move:
                     number, steps = max(0, number + move.sessions), move.steps
 
-    def play(self, stage, title, steps, begin, is_last):
+    def play(self, chosen, title, steps, begin, is_last):
         """Play one session, and wait at its end until the audience goes on.
 
         Nobody sees the first steps, `begin` in number, and they take no time.
         """
-        self.stage, self.title, self.caption = stage, title, ""  # instead of the last remark
+        self.chosen, self.title, self.caption = chosen, title, ""  # instead of the last remark
         self.letters = letters_of(steps)
-        self.source = "" if at_prompt(steps) else stage.server.read_text(encoding="utf-8")
+        self.sources = ["" if at_prompt(steps) else source_of(stage.server) for stage in chosen]
+        self.names = [stage.server.name for stage in chosen]
+        if self.options.server:
+            self.sources = [source_of(self.options.server[0])]
+            self.names = [" ".join(self.options.server)]
         self.typing = ""  # in which terminal the audience types
         # What it has typed in each, and not sent yet.
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
@@ -113,9 +143,21 @@ class Playback:
         self.enter = "Enter goes on"
         self.begin, self.done = begin, 0  # steps
         self.stops = []  # after how many steps the audience can look
-        with started(stage, steps, self.options.nc) as self.player:
-            for record in self.player.steps(steps, before=self.pause_before):
+        unchecked, nc = self.options.unchecked, self.options.nc
+        servers = [started(stage, steps, nc, not unchecked) for stage in chosen]
+        if self.options.server:
+            servers = [candidate.started(self.options.server, nc)]
+        with contextlib.ExitStack() as stack:
+            self.players = [stack.enter_context(server) for server in servers]
+            first, *others = self.players
+            played = [
+                first.steps(steps, self.pause_before),
+                *(each.steps(steps) for each in others),
+            ]
+            for record, *_ in zip(*played, strict=True):
                 self.done += 1
+                if unchecked:  # a remark would be about one stage
+                    self.caption = record.step.line
                 if self.done >= self.begin:
                     self.look()
                 if record.step.line == self.options.until:
@@ -214,27 +256,35 @@ class Playback:
             self.lines[self.typing] = self.lines[self.typing][:-1]
         elif character and character.isprintable():
             self.lines[self.typing] += character
-        elif not self.is_open(self.typing):
-            if key == "enter":
-                self.touch()
-                with contextlib.suppress(Mismatch):  # it is seen: its nc has ended
-                    self.player.connect(self.typing)
-                self.player.actions[self.typing] = "connects"
-        elif key == "ctrl+c":
+        elif key == "enter" or (key == "ctrl+c" and self.is_open(self.typing)):
             self.touch()
-            self.player.terminals[self.typing].press_ctrl_c()
-            if self.player.terminals[self.typing].left:
-                self.player.actions[self.typing] = "leaves"
-        elif key == "enter":
-            self.touch()
-            self.player.terminals[self.typing].type(self.lines[self.typing])
-            self.player.actions[self.typing] = "connects"
-            self.lines[self.typing] = ""
+            act = self.leave if key == "ctrl+c" else self.connect
+            if key == "enter" and self.is_open(self.typing):
+                act = self.send
+            for player in self.players:
+                act(player)
+            if act == self.send:
+                self.lines[self.typing] = ""
+
+    def connect(self, player):
+        with contextlib.suppress(Mismatch):  # it is seen: its nc has ended
+            player.connect(self.typing)
+        player.actions[self.typing] = "connects"
+
+    def send(self, player):
+        if not player.terminals[self.typing].ended:
+            player.terminals[self.typing].type(self.lines[self.typing])
+            player.actions[self.typing] = "connects"
+
+    def leave(self, player):
+        player.terminals[self.typing].press_ctrl_c()
+        if player.terminals[self.typing].left:
+            player.actions[self.typing] = "leaves"
 
     def is_open(self, letter):
-        """Say whether nc runs in a terminal."""
-        terminal = self.player.terminals.get(letter)
-        return terminal is not None and not terminal.ended
+        """Say whether nc runs in a terminal, of one server at least."""
+        terminals = [player.terminals.get(letter) for player in self.players]
+        return any(terminal and not terminal.ended for terminal in terminals)
 
     def key_words(self):
         """Return what the keys do now, each in a few words."""
@@ -263,13 +313,16 @@ class Playback:
         """Draw what there is to see now, if it is not drawn already."""
         scene = Scene(
             self.title,
-            self.stage,
-            self.source,
-            self.player.record(),
+            tuple(
+                View(stage, name, source, player.record())
+                for stage, name, source, player in zip(
+                    self.chosen, self.names, self.sources, self.players, strict=True
+                )
+            ),
             tuple(self.letters),
             self.typing,
             self.lines.get(self.typing, ""),
-            self.caption or self.player.remark,
+            self.caption or self.players[0].remark,
             " · ".join(self.key_words()),
         )
         if scene != self.scene:

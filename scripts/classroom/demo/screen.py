@@ -13,13 +13,13 @@ from typing import ClassVar
 from rich.text import Text
 from textual import events, work
 from textual.app import App
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from classroom.demo.playback import Playback
 from classroom.demo.source import source
-from classroom.drawing import IDLE, SERVED, WAITING, kernel_view, tasks, window
-from classroom.output import Problem, printable
+from classroom.drawing import DARK, IDLE, LIGHT, SERVED, WAITING, kernel_view, tasks, window
+from classroom.output import Problem, one_line, printable
 
 
 class Panel(Static):
@@ -29,8 +29,8 @@ class Panel(Static):
     load too early.
     """
 
-    def __init__(self, title, id=None):
-        super().__init__(id=id)
+    def __init__(self, title, **options):
+        super().__init__(**options)
         self.border_title = title
         self.text = Text()
 
@@ -65,7 +65,7 @@ class Source(Panel):
 
     def fit(self):
         width, height = self.content_size
-        lines, middle = source(self.code, self.threads, width, height)
+        lines, middle = source(self.code, self.threads, width, height, self.app.colours)
         centred = round(middle - height / 2)
         first = min(max(0, centred + self.offset), max(0, len(lines) - height))
         self.offset = first - centred  # not beyond the last line
@@ -74,30 +74,93 @@ class Source(Panel):
         self.update(Text("\n").join(lines[first : first + height]))
 
 
+class Side(Vertical):
+    """One server: its clients' terminals, what the kernel knows of them, its source and its log."""
+
+    def __init__(self):
+        super().__init__(classes="side")
+        self.view = None
+        self.panels = {}  # of the terminals, by letter
+        self.clients = {}  # what the kernel knows of them, by letter
+        self.drawn = 0  # when the view was, in the seconds of time.monotonic()
+
+    def compose(self):
+        yield Static(classes="name", markup=False)
+        yield Horizontal(classes="terminals")
+        yield Horizontal(classes="kernel")
+        with Horizontal(classes="server"):
+            yield Source("server", classes="source")
+            yield Panel("log", classes="log")
+        yield Static(classes="tasks", markup=False)
+
+    async def draw(self, view, scene):
+        """Draw a View of a Scene."""
+        self.view = view
+        self.query_one(".name", Static).update(f"{view.stage.name}: {printable(view.stage.title)}")
+        self.query_one(".tasks", Static).update(tasks(view.record))
+        self.query_one(".tasks").display = bool(view.record.todo_list)
+        if tuple(self.panels) != scene.letters:
+            self.panels = {letter: Panel(letter) for letter in scene.letters}
+            self.clients = {
+                letter: Static(classes="client", markup=False) for letter in scene.letters
+            }
+            for name, widgets in ((".terminals", self.panels), (".kernel", self.clients)):
+                row = self.query_one(name)
+                await row.remove_children()
+                await row.mount(*widgets.values())
+        for letter, panel in self.panels.items():
+            line = scene.line if letter == scene.typing else None
+            panel.set(window(letter, view.record.clients.get(letter), line, self.app.colours))
+            panel.set_class(letter == scene.typing, "typing")
+        self.drawn = time.monotonic()
+        self.draw_clients()
+        self.query_one(".server").set_class(not view.source, "prompt")
+        panel = self.query_one(Source)
+        panel.border_title = Text(one_line(view.name))  # a string would be markup
+        panel.set(view.source, view.record.threads)
+        self.query_one(".log", Panel).set(Text(printable(view.record.log.rstrip())))
+
+    def draw_clients(self):
+        """Draw what the kernel knows of each client; a clock runs while one waits."""
+        seconds = self.view.record.seconds + time.monotonic() - self.drawn
+        for letter, client in self.clients.items():
+            width = client.content_size.width
+            text, style = kernel_view(self.view.record, letter, seconds, width)
+            client.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            for name, of_style in (("waiting", WAITING), ("served", SERVED), ("idle", IDLE)):
+                client.set_class(style == of_style, name)
+
+
 class Demo(App):
     """Draws a Playback, which runs in a thread of its own, and gives it the keys."""
 
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-medium"), (110, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-medium"), (100, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (18, "-high")]
     CSS = """
     #title { text-style: bold; padding: 0 1; height: 1; }
-    #terminals { height: 2fr; }
-    #kernel { height: 3; }
-    .-low #kernel { height: 1; }
-    .client { width: 1fr; padding: 0 2; text-style: bold; }
+    .name { text-style: bold; padding: 0 1; height: 1; display: none; }
+    .compare .name { display: block; }
+    .terminals { height: 2fr; }
+    .kernel { height: 3; }
+    .-low .kernel { height: 1; }
+    .client { width: 1fr; padding: 0 1 0 2; text-style: bold; }
+    .compare .client { padding: 0 1; }
     .client.waiting { background: #ffd33d; color: #000000; }
     .client.served { background: #2ea043; color: #000000; }
     .client.idle { background: #39c5cf; color: #000000; }
-    #server { height: 3fr; }
-    Panel { border: round $primary; padding: 0 1; height: 1fr; width: 1fr; }
+    .server { height: 3fr; }
+    Panel { border: round $primary; border-title-color: $foreground; padding: 0 1; }
+    Panel { height: 1fr; width: 1fr; }
     Panel.typing { border: heavy $warning; }
-    #source { width: 2fr; }
-    .-narrow #terminals { layout: vertical; }
-    .-narrow #log, .-medium #log, .-low #server, #server.prompt { display: none; }
-    #tasks { padding: 0 2; height: auto; max-height: 3; }
-    .-low #tasks { display: none; }
+    .source { width: 3fr; }
+    .-narrow .terminals { layout: vertical; }
+    .-narrow .log, .-medium .log, .compare .log, .-low .server, .server.prompt { display: none; }
+    .tasks { padding: 0 2; height: auto; max-height: 3; }
+    .-low .tasks { display: none; }
+    Screen:light { background: #ffffff; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
+    #caption:light { color: #6b4100; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
 
@@ -106,19 +169,16 @@ class Demo(App):
         self.problem = None  # the exception that ended the playback, if one did
         self.picture = ""  # of the last scene, as an SVG
         self.scene = None
+        self.theme = "textual-light" if options.light else "textual-dark"
+        self.colours = LIGHT if options.light else DARK
         self.playback = Playback(options, lambda scene: self.call(self.draw, scene))
-        self.panels = {}  # of the terminals, by letter
-        self.clients = {}  # what the kernel knows of them, by letter
-        self.drawn = 0  # when the scene was, in the seconds of time.monotonic()
 
     def compose(self):
         yield Static(id="title", markup=False)
-        yield Horizontal(id="terminals")
-        yield Horizontal(id="kernel")
-        with Horizontal(id="server"):
-            yield Source("server", id="source")
-            yield Panel("log", id="log")
-        yield Static(id="tasks", markup=False)
+        with Horizontal(id="sides", classes="compare" if self.playback.options.compare else ""):
+            yield Side()
+            if self.playback.options.compare:
+                yield Side()
         yield Static(id="caption", markup=False)
         yield Static(id="keys", markup=False)
 
@@ -129,7 +189,7 @@ class Demo(App):
         ):  # otherwise nobody would restore the terminal
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(number, self.exit, None, 128 + number)
-        self.set_interval(0.5, lambda: self.scene and self.draw_clients())
+        self.set_interval(0.5, self.tick)
         self.run_playback()
 
     async def on_event(self, event):
@@ -139,7 +199,8 @@ class Demo(App):
         elif not isinstance(event, events.Key):
             await super().on_event(event)
         elif event.key in {"up", "down"}:
-            self.query_one("#source", Source).scroll(3 if event.key == "down" else -3)
+            for panel in self.query(Source):
+                panel.scroll(3 if event.key == "down" else -3)
         else:
             self.playback.keys.put((event.key, event.character))
 
@@ -161,49 +222,24 @@ class Demo(App):
             self.call_from_thread(function, *arguments, **options)
 
     def finish(self):
-        svg = self.export_screenshot(title=f"./scripts/demo {self.scene.stage.name}")
+        names = " ".join(view.stage.name for view in self.scene.views)
+        names = f"--compare {names}" if len(self.scene.views) > 1 else names
+        svg = self.export_screenshot(title=f"./scripts/demo {names}")
         # Textual's picture loads its font from the network, collapses spaces, and sometimes has a
         # rectangle without a width.
         svg = re.sub(r'@font-face \{.*?\}|<rect [^>]*width="0"[^>]*/>', "", svg, flags=re.DOTALL)
         self.picture = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
         self.exit()
 
-    def draw_clients(self):
-        """Draw what the kernel knows of each client; a clock runs while one waits."""
-        record = self.scene.record
-        seconds = record.seconds + time.monotonic() - self.drawn
-        for letter, client in self.clients.items():
-            text, style = kernel_view(record, letter, seconds, client.content_size.width)
-            client.update(text)
-            for name, of_style in (("waiting", WAITING), ("served", SERVED), ("idle", IDLE)):
-                client.set_class(style == of_style, name)
+    def tick(self):
+        if self.scene:
+            for side in self.query(Side):
+                side.draw_clients()
 
     async def draw(self, scene):
-        before, self.scene = self.scene, scene
+        self.scene = scene
         self.query_one("#title", Static).update(printable(scene.title))
         self.query_one("#caption", Static).update(printable(scene.caption))
-        self.query_one("#tasks", Static).update(tasks(scene.record))
-        self.query_one("#tasks").display = bool(scene.record.todo_list)
         self.query_one("#keys", Static).update(scene.keys)
-        if before is None or before.letters != scene.letters:
-            row = self.query_one("#terminals")
-            await row.remove_children()
-            self.panels = {letter: Panel(letter) for letter in scene.letters}
-            await row.mount(*self.panels.values())
-            row = self.query_one("#kernel")
-            await row.remove_children()
-            self.clients = {
-                letter: Static(classes="client", markup=False) for letter in scene.letters
-            }
-            await row.mount(*self.clients.values())
-        for letter, panel in self.panels.items():
-            line = scene.line if letter == scene.typing else None
-            panel.set(window(letter, scene.record.clients.get(letter), line))
-            panel.set_class(letter == scene.typing, "typing")
-        self.drawn = time.monotonic()
-        self.draw_clients()
-        self.query_one("#server").set_class(not scene.source, "prompt")
-        panel = self.query_one("#source", Source)
-        panel.border_title = scene.stage.server.name
-        panel.set(scene.source, scene.record.threads)
-        self.query_one("#log", Panel).set(Text(printable(scene.record.log.rstrip())))
+        for side, view in zip(self.query(Side), scene.views, strict=True):
+            await side.draw(view, scene)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from rich.style import Style
 from rich.syntax import Syntax
 from rich.text import Text
 
@@ -18,25 +19,38 @@ class _Row(NamedTuple):
     is_comment: bool
 
 
-def source(code, threads, width, height):
+def source(code, threads, width, height, colours):
     """Return the lines of a server's source that matter, with its threads, as rich text.
 
     Return also the line that belongs in the middle of a panel of this width and height. If the
     panel is too low, comments are left out, and then what lies between the threads.
     """
-    lines = Syntax(printable(code), "python", theme="ansi_dark").highlight(code).split("\n")
-    # From listen() to main(); if somebody has renamed them, all of it.
+    syntax = Syntax(printable(code), "python", theme=colours.theme, background_color="default")
+    highlighted = syntax.highlight(printable(code))
+    highlighted.style = ""  # without the background of the theme, here and in each part
+    highlighted.spans = [
+        span._replace(style=Style.from_color(span.style.color))
+        for span in highlighted.spans
+        if isinstance(span.style, Style)
+    ]
+    lines = highlighted.split("\n")
+    # From listen() to main(), without the indentation of the class; if somebody has renamed them,
+    # all of it.
     first = code[: max(0, code.find("    def listen"))].count("\n")
     last = code.partition("\n\n\ndef main")[0].count("\n") + 1
     rows = [
-        _row(line, [thread for thread in threads if thread.line == number], width)
+        _row(
+            line[4:] if first else line,
+            [thread for thread in threads if thread.line == number],
+            width,
+        )
         for number, line in enumerate(lines[first:last], first + 1)
     ]
     if _extent(rows) > height:
         rows = [row for row in rows if not row.is_comment]
     marked = [at for at, row in enumerate(rows) if row.has_thread]
     if marked and marked[-1] - marked[0] >= height:
-        gap = Text("  ⋮", style="dim")
+        gap = Text("  ⋮", style=colours.faint)
         shown = [part for at in marked for part in (gap, rows[at].text)] + [gap]
         return shown, len(shown) / 2
     # Beside the threads, what they do before and after, if there is room for it.
@@ -57,14 +71,20 @@ def _row(line, here, width):
     code = line.plain.strip()
     is_call, is_comment = bool(CALLS.search(code)), code.startswith("#")
     if not here:
-        return _Row(Text.assemble("  ", line[4:]), False, is_call, is_comment)
-    room = width + 4 - 2
+        return _Row(Text.assemble("  ", line), False, is_call, is_comment)
+    room = width - 2
     label = _label(here, room - len(line))
-    line.truncate(max(20, room - len(label)), overflow="ellipsis")
+    # The indentation is the first to go, and the call in which the thread waits the last.
+    line = line[max(0, min(len(line) + len(label) - room, len(line.plain) - len(code))) :]
+    keep = max(12, room - len(label))
+    call = CALLS.search(line.plain)
+    if call and call.end() >= keep:
+        line = Text.assemble("…", line[call.end() + 2 - keep : call.end() + 1])
+    line.truncate(keep, overflow="ellipsis")
     line.append(label)
     line.pad_right(max(0, room - len(line)))
     line.stylize(HERE)
-    return _Row(Text.assemble(("▶ ", HERE), line[4:]), True, is_call, is_comment)
+    return _Row(Text.assemble(("▶ ", HERE), line), True, is_call, is_comment)
 
 
 def _label(threads, room):
@@ -72,10 +92,11 @@ def _label(threads, room):
     if len(threads) == 1 and threads[0].request:  # more important than the end of the line
         thread = threads[0]
         request = printable(thread.request).removesuffix(" HTTP/1.1")
-        return f"  ◀ {thread.name} for {thread.client}, request: {request:.40}"
+        return f"  ◀ {thread.name} for {thread.client} sees {request:.30}"
     each = [f"{t.name} for {t.client}" if t.client else t.name for t in threads]
     is_short = sum(map(len, each)) + 2 * len(each) + 2 <= room
     if not is_short and len(threads) > 1 and all(thread.client for thread in threads):
         numbers = ", ".join(thread.name.removeprefix("Thread-") for thread in threads)
         each = [f"Thread-{numbers} for {', '.join(thread.client for thread in threads)}"]
-    return f"  ◀ {', '.join(each)}"
+    label = f"  ◀ {', '.join(each)}"
+    return label if len(label) <= 40 or len(threads) < 4 else f"  ◀ {len(threads)} threads"

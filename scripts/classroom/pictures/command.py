@@ -5,7 +5,6 @@ import shlex
 import subprocess
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from classroom.course import ROOT, stages
@@ -18,7 +17,7 @@ from classroom.session import at_prompt
 from classroom.terminal import find_nc
 
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS = 56  # for a session that is beside another one; alone it has twice as much
+COLUMNS = 112
 BY_HAND = 9000  # the port of a server that is started by hand
 
 
@@ -34,15 +33,6 @@ def chart(records):
     return [chart.head(), *(chart.row(record, BY_HAND) for record in records)]
 
 
-def side_by_side(charts):
-    """Return charts in columns. `charts`: (title, [row, …]) each."""
-    grid = Table.grid(expand=True, padding=(0, 2))
-    for _ in charts:
-        grid.add_column(ratio=1)
-    grid.add_row(*(Group(Text(title, style="bold"), Text(), *rows) for title, rows in charts))
-    return grid
-
-
 def titled(stage):
     return f"{stage.name}: {stage.title}"
 
@@ -54,7 +44,7 @@ def draw_lesson(stage, nc, folder):
     title = titled(stage)
     prompts = [session for session in stage.sessions() if at_prompt(session)]
     drawings = {
-        "session": side_by_side([(title, chart(records))]),
+        "session": Group(Text(title, style="bold"), Text(), *chart(records)),
         "timeline": Group(Text(title, style="bold"), Text(), timeline(steps)),
     }
     for session in prompts:
@@ -62,7 +52,7 @@ def draw_lesson(stage, nc, folder):
     for what, drawing in drawings.items():
         path = folder / f"{stage.name}-{what}.svg"
         if path.name in stage.lesson.read_text(encoding="utf-8"):
-            path.write_text(picture(drawing, 2 * COLUMNS), encoding="utf-8")
+            path.write_text(picture(drawing, COLUMNS), encoding="utf-8")
             yield path
 
 
@@ -70,18 +60,17 @@ def draw_all(nc, folder):
     """Draw all pictures into a folder; yield each file when it is there."""
     for stage in stages():
         yield from draw_lesson(stage, nc, folder)
-    path = folder / "blocking-and-threaded.svg"
-    charts = [(titled(stage), chart(played(stage, stage.session(), nc))) for stage in stages()[1:3]]
-    path.write_text(picture(side_by_side(charts), COLUMNS * len(charts)), encoding="utf-8")
-    yield path
-    path = folder / "demo.svg"
-    demo = [ROOT / "scripts" / "demo", "--svg", path, "--until", "B waits", "v0.2"]
-    done = subprocess.run(
-        [*demo, "--nc", shlex.join(nc)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise Breakdown(done.stderr.strip())
-    yield path
+    options = {
+        "blocking-and-threaded": ["--compare", "v0.2", "v0.3", "--until", "B> anyone there?"],
+        "demo": ["v0.2", "--until", "B waits"],
+    }
+    for name, words in options.items():
+        path = folder / f"{name}.svg"
+        demo = [ROOT / "scripts" / "demo", *words, "--svg", path, "--nc", shlex.join(nc)]
+        done = subprocess.run(demo, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Breakdown(done.stderr.strip())
+        yield path
 
 
 def main():
