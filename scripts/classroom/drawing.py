@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from classroom.output import one_line, printable
+from classroom.record import serves
 from classroom.session import KINDS, PROMPT
 
 TYPED = "bold"
@@ -81,11 +82,7 @@ def client_state(record, letter):
     if client is None or client.connection != "open":
         return (client.connection if client else ""), ""
     unread = f"{client.unread} bytes unread" if client.unread else ""
-    served = any(
-        # Of somebody else's server nobody knows whom a thread serves.
-        thread.client == letter or (thread.call not in {"", "accept"} and not thread.client)
-        for thread in record.threads
-    )
+    served = serves(record.threads, letter)
     if client.accepted is None and record.threads:  # the threads tell what they can
         state = ("is served", SERVED) if served else (f"nobody reads {letter}", WAITING)
     elif client.accepted is None:
@@ -108,11 +105,13 @@ def kernel_view(record, letter, seconds, width):
     """
     client = record.clients.get(letter)
     state, style = client_state(record, letter)
-    if client is None or client.accepted is None or client.connection != "open":
-        return f"{letter}: {state}" if state else "", style
-    since = client.waiting_since
-    waits = "" if since is None else f"{letter} waits {max(0, seconds - since):.0f} s"
-    head = waits or (f"{letter} is served" if style == SERVED else f"{letter}: {state}")
+    head = f"{letter} is served" if style == SERVED else f"{letter}: {state}" if state else ""
+    if client is None or client.connection != "open":
+        return head, style
+    if client.waiting_since is not None:
+        head = f"{letter} waits {max(0, seconds - client.waiting_since):.0f} s"
+    if client.accepted is None:
+        return head if style != WAITING else f"{head}\n{state}", style
     accepted = "accepted" if client.accepted else "not accepted"
     words = f"{client.unread} bytes unread"
     words = words if len(words) <= width else f"{client.unread} unread"

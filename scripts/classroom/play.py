@@ -12,7 +12,7 @@ import time
 from classroom import kernel
 from classroom.output import Problem, printable
 from classroom.prompt import Prompt
-from classroom.record import Client, Record
+from classroom.record import Client, Record, serves
 from classroom.session import at_prompt
 from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
 
@@ -112,12 +112,16 @@ class Play:
         if seconds is None:
             seconds = time.monotonic() - self.begin
         letters = {terminal.client_port: name for name, terminal in self.terminals.items()}
-        clients = {name: self._client(name, seconds) for name in self.terminals}
         threads = self.server.threads(letters)
+        clients = {
+            name: self._client(name, seconds, is_read=serves(threads, name) or not threads)
+            for name in self.terminals
+        }
         tasks, log = self.server.todo_list(), self.server.log()
         return Record(step, self.remark, clients, threads, tasks, log, seconds)
 
-    def _client(self, name, seconds):
+    def _client(self, name, seconds, is_read):
+        """Return a terminal's Client; `is_read` says whether a thread may be reading from it."""
         terminal = self.terminals[name]
         terminal.read()
         content, action = tuple(terminal.content), self.actions.get(name, "")
@@ -128,7 +132,8 @@ class Play:
             self.waiting.pop(name, None)
             closed = "closed by the server" if found else "closed"
             return Client(*seen, "" if terminal.left else closed)
-        if found.accepted is False or found.unread:
+        # Where the kernel does not tell what is unread, the threads tell who is not served.
+        if found.accepted is False or found.unread or (found.accepted is None and not is_read):
             self.waiting.setdefault(name, seconds)
         else:
             self.waiting.pop(name, None)

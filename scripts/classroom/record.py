@@ -22,6 +22,17 @@ class Thread:
         return f"{self.name} in {self.call or f'line {self.line}'}{client}"
 
 
+def serves(threads, letter):
+    """Say whether one of these threads serves a client, as far as one can know.
+
+    Of a server that somebody else wrote, nobody knows whom a thread serves.
+    """
+    return any(
+        thread.client == letter or (thread.call not in {"", "accept"} and not thread.client)
+        for thread in threads
+    )
+
+
 @dataclass(frozen=True)
 class Client:
     """A terminal with an nc, and the kernel's view of its connection."""

@@ -21,6 +21,8 @@ from classroom.demo.source import source
 from classroom.drawing import DARK, IDLE, LIGHT, SERVED, WAITING, kernel_view, tasks, window
 from classroom.output import Problem, one_line, printable
 
+EMPHASIS = 0.8  # seconds for which a frame shows that its text has changed
+
 
 class Panel(Static):
     """A window with a title, which shows the end of a text.
@@ -38,6 +40,9 @@ class Panel(Static):
         if text != self.text:
             self.text = text
             self.fit()
+            if not self.app.is_headless:  # a picture is the same each time
+                self.add_class("changed")
+                self.set_timer(EMPHASIS, lambda: self.remove_class("changed"))
 
     def on_resize(self):  # Textual calls that of each class, not only the last one
         self.fit()
@@ -152,6 +157,7 @@ class Demo(App):
     .server { height: 3fr; }
     Panel { border: round $primary; border-title-color: $foreground; padding: 0 1; }
     Panel { height: 1fr; width: 1fr; }
+    Panel.changed { border: round $foreground; }
     Panel.typing { border: heavy $warning; }
     .source { width: 3fr; }
     .-narrow .terminals { layout: vertical; }
@@ -160,6 +166,7 @@ class Demo(App):
     .-low .tasks { display: none; }
     Screen:light { background: #ffffff; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
+    .-low #caption { min-height: 1; max-height: 1; }
     #caption:light { color: #6b4100; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
