@@ -167,6 +167,8 @@ def test_long_message(connect):
     message = bytes(range(256)) * 200
     client.send(message)
     client.expect(re.escape(message))
+    client.send(b"and more\n")  # a server that has sent too much is found now, if not before
+    client.expect(rb"and more\n")
 
 
 # The ToDo list.
