@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import psutil
@@ -67,7 +68,9 @@ def pytest_configure(config):
     config.stages = [here[name] for name in here if name in wanted]
     config.server = shlex.split(config.getoption("server") or "")
     option = config.getoption("nc")
-    config.nc = shlex.split(option) if option else find_nc()
+    words = shlex.split(option) if option else find_nc()
+    # Some tests start nc in another folder.
+    config.nc = [str(Path(word).absolute()) if "/" in word else word for word in words]
     if config.pluginmanager.hasplugin("hypothesispytest"):  # scripts/check does not load it
         load_hypothesis_profile()
 
