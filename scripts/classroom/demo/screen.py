@@ -239,8 +239,8 @@ class Demo(App):
         self.exit()
 
     def tick(self):
-        if self.scene:
-            for side in self.query(Side):
+        for side in self.query(Side):
+            if side.view:  # it has been drawn
                 side.draw_clients()
 
     async def draw(self, scene):
