@@ -1,4 +1,4 @@
-"""A real browser: headless Chromium, which gets its commands through a pipe."""
+"""Real browsers without a screen: Chromium, driven by a pipe, and Firefox, by a socket."""
 
 import base64
 import contextlib
@@ -8,16 +8,17 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from classroom.terminal import wait_until
 from missing import leave_out
 
-NAMES = ["chromium", "chromium-browser", "google-chrome"]
 SECONDS = 30  # at most, for each command
 OPTIONS = [
     "--headless",
@@ -33,8 +34,10 @@ OPTIONS = [
 ]
 
 
-class Browser:
+class Chromium:
     """Chromium, told what to do in its DevTools protocol: JSON with a zero byte at its end."""
+
+    NAMES = "chromium", "chromium-browser", "google-chrome"
 
     def __init__(self, chromium, folder):
         """Start the command `chromium`; its files go to `folder`."""
@@ -92,12 +95,17 @@ class Browser:
         return Window(self, window)
 
     def close(self):
-        everybody = [self._process, *psutil.Process(self._process.pid).children(recursive=True)]
         os.close(self._commands)
         os.close(self._answers)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        psutil.wait_procs(everybody, SECONDS)
+        end(self._process)
+
+
+def end(process):
+    """End a browser that leads a process group, and wait for all its processes."""
+    everybody = [process, *psutil.Process(process.pid).children(recursive=True)]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    psutil.wait_procs(everybody, SECONDS)
 
 
 class Window:
@@ -122,15 +130,95 @@ class Window:
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])
 
 
-@pytest.fixture
-def browser():
-    chromium = next(filter(None, map(shutil.which, NAMES)), None)
-    if not chromium:
-        leave_out("chromium is missing; install Debian's package chromium")
+# It may reach this machine only, at the port that it chooses.
+PREFERENCES = """
+user_pref("marionette.port", 0);
+user_pref("network.dns.forceResolve", "127.0.0.1");
+user_pref("network.proxy.type", 0);
+user_pref("network.captive-portal-service.enabled", false);
+user_pref("network.connectivity-service.enabled", false);
+user_pref("app.normandy.enabled", false);
+"""
+
+
+class Firefox:
+    """Firefox, told what to do in its protocol Marionette: JSON, with its length before it."""
+
+    NAMES = "firefox-esr", "firefox"
+
+    def __init__(self, firefox, folder):
+        """Start the command `firefox`; its files go to `folder`."""
+        Path(folder, "user.js").write_text(PREFERENCES)
+        self._process = subprocess.Popen(
+            [firefox, "--headless", "--marionette", "--no-remote", "--profile", folder],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"HOME": folder, "TMPDIR": folder},
+            start_new_session=True,
+        )
+        port = Path(folder, "MarionetteActivePort")
+        assert wait_until(lambda: port.exists() and port.read_text(), SECONDS)
+        self._connection = socket.create_connection(("127.0.0.1", int(port.read_text())), SECONDS)
+        self._answers = self._connection.makefile("rb")
+        self._numbers = itertools.count(1)
+        self._read()  # a greeting
+        self.call("NewSession")
+
+    def _read(self):
+        length = b"".join(iter(lambda: self._answers.read(1), b":"))
+        return json.loads(self._answers.read(int(length)))
+
+    def call(self, name, **params):
+        """Give a command of WebDriver; return its result."""
+        command = json.dumps([0, next(self._numbers), f"WebDriver:{name}", params]).encode()
+        self._connection.sendall(b"%d:%s" % (len(command), command))
+        _, _, error, result = self._read()
+        assert not error, error
+        return result
+
+    def open(self, url):
+        """Open a FirefoxWindow."""
+        handle = self.call("NewWindow", type="window")["handle"]
+        window = FirefoxWindow(self, handle)
+        self.call("Navigate", url=url)
+        return window
+
+    def close(self):
+        self._answers.close()
+        self._connection.close()
+        end(self._process)
+
+
+class FirefoxWindow:
+    """A window of Firefox, with one page."""
+
+    def __init__(self, browser, handle):
+        self._browser = browser
+        self._handle = handle
+        browser.call("SwitchToWindow", handle=handle, focus=False)
+
+    def run(self, code):
+        """Run JavaScript in it and return the result; None while the page is being left."""
+        self._browser.call("SwitchToWindow", handle=self._handle, focus=False)
+        script = "return eval(arguments[0])"
+        try:
+            return self._browser.call("ExecuteScript", script=script, args=[code])["value"]
+        except AssertionError as error:
+            if "unloaded" not in str(error):
+                raise
+            return None
+
+
+@pytest.fixture(params=[Chromium, Firefox], ids=["chromium", "firefox"])
+def browser(request):
+    command = next(filter(None, map(shutil.which, request.param.NAMES)), None)
+    if not command:
+        leave_out(f"{request.param.NAMES[0]} is missing; install Debian's package of this name")
     # Not tmp_path: Chromium makes a socket in its folder, whose path may have 107 bytes at most.
     with (
-        tempfile.TemporaryDirectory(prefix="chromium-") as folder,
-        contextlib.closing(Browser(chromium, folder)) as browser,
+        tempfile.TemporaryDirectory(prefix="browser-") as folder,
+        contextlib.closing(request.param(command, folder)) as browser,
     ):
         yield browser
 

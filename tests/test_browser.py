@@ -6,7 +6,7 @@ import subprocess
 import zlib
 
 import pytest
-from browser import SECONDS, rows, store, two_windows
+from browser import SECONDS, Chromium, rows, store, two_windows
 from classroom.course import ROOT
 from classroom.terminal import wait_until
 from missing import leave_out
@@ -26,6 +26,7 @@ def test_a_silent_connection_keeps_no_browser_waiting(browser, server, connect):
 
 
 @pytest.mark.stages(since="v1.0")
+@pytest.mark.parametrize("browser", [Chromium], indirect=True)
 def test_the_picture_of_the_page(browser, server, request):
     """It contains the HTML of which it was made, and that is what a browser gets today."""
     path = ROOT / "docs" / "pictures" / "v1.0-page.png"
