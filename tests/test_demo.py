@@ -357,6 +357,7 @@ def test_back_and_forth(demo):
     screen.expect(f"> {lines[1]}")
     screen.press("\x1b[6~")  # Page down
     screen.expect("(2 of 2)")
+    screen.press("\x1b[6~")  # there is nothing after it
     screen.press("\r\r\x1b[5~")  # Page up, to the begin of this session
     screen.press("\x1b[5~")
     screen.expect("(1 of 2)")

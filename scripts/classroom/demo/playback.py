@@ -141,7 +141,7 @@ class Playback:
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
         self.touched = False  # it has typed, so the session must be played again to go on
         self.enter = "Enter goes on"
-        self.begin, self.done = begin, 0  # steps
+        self.begin, self.done, self.is_last = begin, 0, is_last  # the first two in steps
         self.stops = []  # after how many steps the audience can look
         unchecked, nc = self.options.unchecked, self.options.nc
         servers = [started(stage, steps, nc, not unchecked) for stage in chosen]
@@ -163,7 +163,7 @@ class Playback:
                 if record.step.line == self.options.until:
                     raise Stopped
             self.stops.append(self.done)
-            self.at_end(is_last)
+            self.at_end()
 
     def pause_before(self, step):
         """Give the audience its time before a line, or only handle its keys.
@@ -183,15 +183,15 @@ class Playback:
         if self.touched:
             raise Move(0, self.done)
 
-    def at_end(self, is_last):
+    def at_end(self):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
-        self.enter = "Enter leaves" if is_last else "Enter next"
+        self.enter = "Enter leaves" if self.is_last else "Enter next"
         if self.options.live:
             self.typing = "A"
-        elif is_last:
+        elif self.is_last:
             self.caption = "The end. q leaves, and says how to try it by hand."
         if not self.options.unattended:
-            self.wait(0 if self.options.fast and not is_last else None)
+            self.wait(0 if self.options.fast and not self.is_last else None)
 
     def wait(self, seconds):
         """Look at the server until the audience goes on, or so many seconds have passed.
@@ -228,7 +228,7 @@ class Playback:
             raise Move(0, max([stop for stop in self.stops if stop < self.done], default=0))
         if key == "pageup":  # to the begin of this session, and from there to the one before
             raise Move(0 if self.done > self.stops[0] else -1)
-        if key == "pagedown":
+        if key == "pagedown" and not self.is_last:
             raise Move(1)
         if key == "t":
             self.typing = self.letters[0]
