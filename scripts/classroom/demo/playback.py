@@ -17,7 +17,7 @@ from classroom.session import PROMPT, Step, at_prompt
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
-PERIOD = 0.04  # seconds between two looks at the server
+PERIOD = 0.04  # seconds between two looks at a server; of two, each is seen half as often
 TERMINALS = 4  # as many as the audience may open
 TYPED = {"connects", "types", "leaves"}  # what a client does in a session
 
@@ -203,7 +203,7 @@ class Playback:
             self.look()
             rest = max(0, deadline - time.monotonic())
             with contextlib.suppress(queue.Empty):
-                key = self.keys.get(timeout=min(PERIOD, rest))
+                key = self.keys.get(timeout=min(PERIOD * len(self.players), rest))
                 while not self.press(*key):
                     key = (
                         self.keys.get_nowait()
