@@ -18,6 +18,9 @@ from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.demo import playback
 from classroom.demo.playback import LOOKING
+from classroom.demo.source import source
+from classroom.drawing import DARK
+from classroom.record import Thread
 from classroom.terminal import restore_signals, wait_until
 from clones import command
 
@@ -169,6 +172,16 @@ def test_a_picture_of_a_moment(tmp_path):
     text = " ".join(ET.parse(picture).getroot().itertext()).replace("\xa0", " ")
     assert HERE.title in text
     assert "@font-face" not in picture.read_text()
+
+
+def test_the_requests_of_two_threads_at_one_line():
+    line = "while (header := lines.readline(65536)).endswith(b'x'):\n"
+    threads = [
+        Thread(f"Thread-{number}", 1, "readline", client, f"GET /task_0{number} HTTP/1.1")
+        for number, client in enumerate("AB", 1)
+    ]
+    (shown, *_), _ = source(line, threads, 70, 10, DARK)
+    assert shown.plain.endswith("◀ A sees GET /task_01, B sees GET /task_02")
 
 
 def test_the_tasks_are_seen(tmp_path):
@@ -380,6 +393,7 @@ def test_a_pause(demo):
     screen.press(" ")
     # Each line takes its time, and at the end the session stops.
     assert wait_until(lambda: "Enter next" in screen.text(), 60), screen.text()
+    assert "Space" not in screen.text()
     assert screen.leave() == 0
 
 

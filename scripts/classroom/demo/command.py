@@ -139,6 +139,6 @@ def main():
             time.sleep(pause_after(step))
 
     status = print_sessions(options, pause) if options.plain else run_on_screen(options)
-    if not (status or options.unattended):
+    if not (status or options.unattended or options.server):
         print(by_hand(options.chosen))
     return status

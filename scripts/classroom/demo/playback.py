@@ -221,9 +221,11 @@ class Playback:
             return False
         if key in {"q", "ctrl+c", "ctrl+q"}:
             raise Stopped
-        if key == "space" and not (self.options.step or self.paused):
-            self.paused = True
-            return False
+        if key == "space" and not self.options.step:
+            if self.enter != "Enter goes on":  # the session is at its end
+                return False
+            self.paused = not self.paused
+            return not self.paused
         if key == "left":
             raise Move(0, max([stop for stop in self.stops if stop < self.done], default=0))
         if key == "pageup":  # to the begin of this session, and from there to the one before
@@ -236,8 +238,6 @@ class Playback:
             self.typing = next(letter for letter in "ABCD" if letter not in self.letters)
             self.letters.append(self.typing)
             self.type("enter", None)
-        if key == "space":
-            self.paused = False
         return key in {"enter", "right", "space"}
 
     def type(self, key, character):
@@ -290,7 +290,7 @@ class Playback:
         """Return what the keys do now, each in a few words."""
         if not self.typing:
             full = len(self.letters) == TERMINALS
-            no_pause = self.options.step or self.options.live
+            no_pause = self.options.step or self.options.live or self.enter != "Enter goes on"
             pause = [] if no_pause else [f"Space {'goes on' if self.paused else 'pauses'}"]
             keys = [words for words in KEYS if not (full and words[0] == "n")]
             return [self.enter, *pause, *keys]
@@ -306,8 +306,10 @@ class Playback:
     def touch(self):
         """Note that the audience has typed: the session is played again up to here, and goes on."""
         self.touched = True
-        if not self.options.live:
+        if self.enter == "Enter goes on":
             self.caption = "This is yours. Then the session goes on where it was."
+        elif not self.options.live:
+            self.caption = "This is yours."
 
     def look(self):
         """Draw what there is to see now, if it is not drawn already."""

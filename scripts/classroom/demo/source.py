@@ -89,10 +89,11 @@ def _row(line, here, width):
 
 def _label(threads, room):
     """Return the names of threads and clients for the end of a line with so much room."""
-    if len(threads) == 1 and threads[0].request:  # more important than the end of the line
-        thread = threads[0]
-        request = printable(thread.request).removesuffix(" HTTP/1.1")
-        return f"  ◀ {thread.name} for {thread.client} sees {request:.30}"
+    if 0 < len(threads) < 3 and all(t.request for t in threads):  # more than the end of the line
+        name = f"{threads[0].name} for " if len(threads) == 1 else ""
+        requests = [printable(t.request).removesuffix(" HTTP/1.1") for t in threads]
+        each = [f"{t.client} sees {r:.30}" for t, r in zip(threads, requests, strict=True)]
+        return f"  ◀ {name}{', '.join(each)}"
     each = [f"{t.name} for {t.client}" if t.client else t.name for t in threads]
     is_short = sum(map(len, each)) + 2 * len(each) + 2 <= room
     if not is_short and len(threads) > 1 and all(thread.client for thread in threads):
