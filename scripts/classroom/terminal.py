@@ -259,11 +259,12 @@ class Server:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         self.child = self._start()
 
-    def _start(self):
+    def _start(self, **options):
+        """Start the process; the options are those of `spawn`."""
         if not self.watch:
-            return spawn(self.words, self._log)
+            return spawn(self.words, self._log, **options)
         try:
-            return spawn(self.watch.words(), self._log, [self.watch.descriptor])
+            return spawn(self.watch.words(), self._log, [self.watch.descriptor], **options)
         finally:
             self.watch.started()
 

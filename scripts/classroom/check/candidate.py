@@ -27,7 +27,7 @@ from classroom import interrupts, kernel, shared
 from classroom.check.response import first_response
 from classroom.output import Problem, one_line
 from classroom.play import Play
-from classroom.terminal import Breakdown, Server, spawn, wait_until
+from classroom.terminal import Breakdown, Server, wait_until
 
 START = 3.5  # seconds until it must listen
 ELSEWHERE = 1  # seconds for which it may listen elsewhere before it listens where it should
@@ -82,13 +82,7 @@ class Candidate(Server):
             elif self._processes:
                 resource.setrlimit(resource.RLIMIT_NPROC, self._processes)
 
-        if not self.watch:
-            return spawn(self.words, self._log, prepare=limit, env=environment)
-        try:
-            inherited = [self.watch.descriptor]
-            return spawn(self.watch.words(), self._log, inherited, prepare=limit, env=environment)
-        finally:
-            self.watch.started()
+        return super()._start(prepare=limit, env=environment)
 
     @functools.cached_property
     def port(self):

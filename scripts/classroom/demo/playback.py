@@ -228,7 +228,7 @@ class Playback:
             return not self.paused
         if key == "left":
             raise Move(0, max([stop for stop in self.stops if stop < self.done], default=0))
-        if key == "pageup":  # to the begin of this session, and from there to the one before
+        if key == "pageup":  # to the beginning of this session, and from there to the one before
             raise Move(0 if self.done > self.stops[0] else -1)
         if key == "pagedown" and not self.is_last:
             raise Move(1)
@@ -277,9 +277,10 @@ class Playback:
             player.actions[self.typing] = "connects"
 
     def leave(self, player):
-        player.terminals[self.typing].press_ctrl_c()
-        if player.terminals[self.typing].left:
-            player.actions[self.typing] = "leaves"
+        if not player.terminals[self.typing].ended:
+            player.terminals[self.typing].press_ctrl_c()
+            if player.terminals[self.typing].left:
+                player.actions[self.typing] = "leaves"
 
     def is_open(self, letter):
         """Say whether nc runs in a terminal, of one server at least."""
