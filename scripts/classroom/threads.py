@@ -24,7 +24,7 @@ class Watch:
         self._ours, self._theirs = socket.socketpair()
         self._ours.settimeout(SECONDS)
         self.todo_list = {}  # the server's, at the last look
-        self._process = self._ours.makefile("rwb", buffering=0)
+        self._answers = self._ours.makefile("rb")
         self.descriptor = self._theirs.fileno()  # which the process must inherit
 
     def words(self):
@@ -38,7 +38,7 @@ class Watch:
     @functools.cached_property
     def thread_id(self):
         """The kernel's number of the thread that answers us."""
-        return int(self._process.readline())
+        return int(self._answers.readline())
 
     def look(self, log, letters):
         """Return a Thread for each thread that is in the server's source, oldest first.
@@ -49,8 +49,8 @@ class Watch:
         places = []
         with contextlib.suppress(OSError, ValueError):
             if self.thread_id:  # the process sends it first
-                self._process.write(b"?")
-                places, self.todo_list = json.loads(self._process.readline())
+                self._ours.sendall(b"?")
+                places, self.todo_list = json.loads(self._answers.readline())
         return [self._thread(*place, log, letters) for place in places]
 
     def _thread(self, name, line, request, log, letters):
@@ -64,6 +64,6 @@ class Watch:
         return Thread(name.partition(" ")[0], line, call, client, request)
 
     def close(self):
-        self._process.close()
+        self._answers.close()
         self._ours.close()
         self._theirs.close()
