@@ -8,6 +8,7 @@ and the server's todo_list. While nobody asks, nothing here runs: a watched serv
 like any other.
 """
 
+import functools
 import json
 import runpy
 import socket
@@ -71,6 +72,13 @@ def answer(asker, server):
         asker.sendall(json.dumps([places, tasks]).encode() + b"\n")
 
 
+def report(kind, error, traceback, server):
+    """Print a traceback as Python does; it begins in the file `server`, not here."""
+    while traceback and traceback.tb_frame.f_code.co_filename != server:
+        traceback = traceback.tb_next
+    sys.__excepthook__(kind, error.with_traceback(traceback), traceback)
+
+
 def main():
     _, descriptor, *sys.argv = sys.argv
     server = sys.argv[0]
@@ -81,6 +89,7 @@ def main():
     watcher.start()
     asker.sendall(b"%d\n" % watcher.native_id)
     threading.local = Local
+    sys.excepthook = functools.partial(report, server=server)
     runpy.run_path(server, run_name="__main__")
 
 
