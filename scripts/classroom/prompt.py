@@ -61,11 +61,9 @@ class Prompt(Server):
 
     def threads(self, letters=MappingProxyType({})):
         """Return its one thread, in the call that was typed last, or in none at the prompt."""
-        lines = self.terminal.lines
         self.terminal.read()
-        busy = lines and not self.terminal.unseen.endswith(READY)
-        match = CALLS.search(lines[-1]) if busy else None
-        return [Thread("MainThread", len(lines), match[1] if match else "", "")]
+        match = CALLS.search(self.terminal.lines[0]) if self.terminal.lines else None
+        return [Thread("MainThread", 0, match[1] if match else "", "")]
 
     def close(self):
         super().close()
@@ -80,7 +78,7 @@ class PromptTerminal(Terminal):
     def __init__(self, server):
         self._server = server
         self._offset = 0  # of the first byte that was not read yet
-        self.lines = []  # that were typed
+        self.lines = []  # that were typed; Python is not done with the first one yet
         super().__init__(PROMPT, server.port, [])
 
     def _start(self, nc):
@@ -118,6 +116,7 @@ class PromptTerminal(Terminal):
         if shown:
             self._offset += len(shown)
             self.unseen += shown
+            del self.lines[: shown.count(READY)]  # after each line, and after Ctrl-C
             self.content.append(("shown", shown.decode(errors="backslashreplace")))
         self.ended = ended and not shown
 
