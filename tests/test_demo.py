@@ -7,8 +7,8 @@ import re
 import signal
 import socket
 import sys
-import time
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import pexpect
 import psutil
@@ -17,7 +17,7 @@ import pytest
 from classroom import kernel
 from classroom.course import ROOT, stages
 from classroom.demo import playback
-from classroom.demo.playback import LOOKING
+from classroom.demo.playback import LOOKING, Playback
 from classroom.demo.source import source
 from classroom.drawing import DARK
 from classroom.record import Thread
@@ -273,9 +273,15 @@ def test_python_at_its_prompt_is_the_server(demo):
     screen.expect(">>> client, address = sock.accept()", "… waits", "blocked in accept()")
     screen.press("t")
     screen.expect("Enter sends · Ctrl-C interrupts")
+    screen.press("1 + 1\r")  # Python reads it later
+    screen.expect(">>> client, address = sock.accept()", "┃ 1 + 1", "blocked in accept()")
+    screen.press("\x03\x03")
+    screen.expect("KeyboardInterrupt")
+    assert wait_until(lambda: "blocked in" not in screen.text())
+    screen.press("sock.accept()\r")
+    screen.expect("blocked in accept()")
     screen.press("\x03")
-    shown = screen.expect("KeyboardInterrupt")
-    assert "blocked in" not in shown
+    assert wait_until(lambda: "blocked in" not in screen.text())
     # Nothing listens any more, and an nc that cannot connect does not end the demo.
     screen.press("sock.close()\r\t\r")
     screen.expect("nc has ended")
@@ -300,7 +306,7 @@ def test_resizing_in_the_middle(demo):
     for columns, rows in ((60, 20), (45, 16), (200, 50), (100, 17), (80, 24)):
         screen.resize(columns, rows)
         screen.expect(SECOND.title[:20], "quits")
-        assert wait_until(lambda rows=rows: ("Server.py ─" in screen.text()) == (rows >= 18))
+        assert wait_until(lambda rows=rows: ("Server.py ·" in screen.text()) == (rows >= 18))
         if rows >= 18:
             screen.expect("◀ MainThread")
     screen.expect("client, address = self.sock.accept()", "◀ MainThread")
@@ -351,9 +357,9 @@ def test_the_arrows_show_the_rest_of_the_source(demo):
     screen = demo("--step", SECOND.name)
     screen.expect("◀ MainThread")
     screen.press("\x1b[B" * 20)
-    assert wait_until(lambda: "def listen" not in screen.text())
-    screen.press("\x1b[A" * 20)
-    screen.expect("def listen")
+    screen.expect("    main()")
+    screen.press("\x1b[A" * 40)
+    screen.expect("import argparse")
     assert screen.leave() == 0
 
 
@@ -365,8 +371,8 @@ def test_back_and_forth(demo):
     screen.press("\r\x1b[C\r")
     screen.expect(f"> {lines[0]}", f"> {lines[1]}")
     screen.press("\x1b[D")  # Left
-    assert wait_until(lambda: f"> {lines[1]}" not in screen.text(), 20)
-    screen.expect(f"> {lines[0]}", f"< {lines[0]}")
+    screen.expect(f"> {lines[0]}", f"< {lines[0]}", f"Next: A> {lines[1]}")
+    assert f"< {lines[1]}" not in screen.text()
     screen.press("\x1b[C")  # Right
     screen.expect(f"> {lines[1]}")
     screen.press("\x1b[6~")  # Page down
@@ -381,21 +387,34 @@ def test_back_and_forth(demo):
 
 
 def test_a_pause(demo):
-    screen = demo(SECOND.name)
+    """A line can be played meanwhile. Then each takes its time; the session stops at its end."""
+    screen = demo("v0.4")
     screen.expect("Space pauses")
+    screen.press(" \x1b[6~")  # Page down
+    screen.expect("(2 of 2)", "Space goes on", "Next: a remark")
+    screen.press("\r")
+    screen.expect("Space goes on", "Next: A> GET/task_01/status")
     screen.press(" ")
-    screen.expect("Space goes on")
-    before = screen.text()
-    time.sleep(2 * LOOKING)  # nothing tells that nothing happens
-    assert screen.text() == before
-    screen.press("\r")  # a line, and it still pauses
-    assert wait_until(lambda: screen.text() != before, 20)
-    screen.expect("Space goes on")
-    screen.press(" ")
-    # Each line takes its time, and at the end the session stops.
-    assert wait_until(lambda: "Enter next" in screen.text(), 60), screen.text()
+    screen.expect("Enter leaves", "The end.")
     assert "Space" not in screen.text()
     assert screen.leave() == 0
+
+
+def test_a_pause_has_no_end(monkeypatch):
+    """The clock is ours: each look at the server takes a minute."""
+    clock = itertools.count(step=60)
+    monkeypatch.setattr(playback.time, "monotonic", lambda: next(clock))
+    paused = Playback(SimpleNamespace(step=False), draw=None)
+    paused.typing, paused.touched, paused.enter = "", False, "Enter goes on"
+    paused.paused, looks = True, itertools.count(1)
+
+    def look():
+        if next(looks) == 9:
+            paused.keys.put(("space", " "))
+
+    paused.look = look
+    paused.wait(LOOKING)
+    assert next(looks) == 10
 
 
 def test_the_audience_types(demo):
@@ -461,6 +480,18 @@ while True:
 """
 
 
+def test_somebody_elses_server_that_ends(demo, tmp_path):
+    """The screen stays. The traceback begins in the server's file."""
+    (tmp_path / "my_server.py").write_text(SHOUTS.replace("data.upper()", "data.shout()"))
+    screen = demo("v0.2", "--fast", "--server", str(tmp_path / "my_server.py"), columns=200)
+    screen.expect("The server ended with status 1.", "AttributeError", "The end. ./scripts/check")
+    shown = " ".join(screen.text().split())
+    assert "Traceback (most recent call last): │" in shown
+    assert "watched.py" not in shown
+    assert "runpy" not in shown
+    assert screen.leave() == 0
+
+
 @pytest.mark.parametrize("runner", [[], [sys.executable]], ids=["watched", "any command"])
 def test_somebody_elses_server(demo, tmp_path, runner):
     """What is wrong with it is seen, and its name is no markup."""
@@ -468,7 +499,7 @@ def test_somebody_elses_server(demo, tmp_path, runner):
     path.write_text(SHOUTS)
     screen = demo("v0.2", "--step", "--server", *runner, str(path), columns=200, rows=40)
     screen.expect("Your server, and v0.2's lines", "Enter goes on")
-    assert ("[b]my_server.py ─" in screen.text()) == (not runner)
+    assert ("[b]my_server.py · 1 thread · port" in screen.text()) == (not runner)
     screen.press("\r\r\r")
     screen.expect("> hello", "< HELLO", "> anyone there?")
     if kernel.LINUX:

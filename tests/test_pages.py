@@ -315,7 +315,9 @@ def without_measures(svg):
     """Return what a picture says, without times, ports, and names that Textual makes from them."""
     svg = re.sub(r"(&#160;|\d)+&#160;ms<", "ms<", svg)
     svg = re.sub(r"(?<=waits&#160;)\d+", "", svg)
-    return re.sub(r"terminal-\d+|(?<=127\.0\.0\.1[ :])\d+", "", svg.replace("&#160;", " "))
+    return re.sub(
+        r"terminal-\d+|(?<=127\.0\.0\.1[ :])\d+|(?<=port )\d+", "", svg.replace("&#160;", " ")
+    )
 
 
 @pytest.mark.stages(until="v0.3")

@@ -36,6 +36,11 @@ def command(letter, port, colours=ANY):
     return Text(f"$ {words}\n", style=colours.faint)
 
 
+def is_open(client):
+    """Say whether nc runs in a terminal; its `client` is None before the first one."""
+    return client is not None and not client.has_ended
+
+
 def window(letter, client, line=None, colours=ANY):
     """Return what a terminal shows, as rich text; `client` is its Client, None before its first nc.
 
@@ -61,8 +66,7 @@ def window(letter, client, line=None, colours=ANY):
         if note:
             text.append(f"{note}\n", style=colours.note)
     if line is not None:
-        is_open = client and not client.has_ended
-        text.append(f"{line}▏" if is_open else f"{line} Enter connects".lstrip())
+        text.append(f"{line}▏" if is_open(client) else f"{line} Enter connects".lstrip())
     if text.plain.endswith("\n"):
         text.right_crop(1)
     return text

@@ -57,7 +57,6 @@ class Record:
     """All that there is to see once a step of a session holds, or between two steps."""
 
     step: Step | None  # None between two steps
-    remark: str  # the last one
     clients: dict[str, Client]  # by the letters of their terminals
     threads: list[Thread]  # oldest first; empty if nobody watches them
     todo_list: dict[str, str]  # the server's, if somebody watches it and it has one

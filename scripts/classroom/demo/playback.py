@@ -17,9 +17,10 @@ from classroom.session import PROMPT, Step, at_prompt
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
-PERIOD = 0.04  # seconds between two looks at a server; of two, each is seen half as often
+PERIOD = 0.04  # seconds between two looks
 TERMINALS = 4  # as many as the audience may open
 TYPED = {"connects", "types", "leaves"}  # what a client does in a session
+DONE = TYPED | {"is closed"}
 
 KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
 TYPING = ("Tab next terminal", "Esc gives the keyboard back")
@@ -43,6 +44,7 @@ class View:
 
     stage: Stage
     name: str  # of the server's file, or the command that starts it
+    port: int
     source: str  # the server's, as it was when the server was started; "" at Python's prompt
     record: Record
 
@@ -56,7 +58,9 @@ class Scene:
     letters: tuple[str, ...]  # of the terminals
     typing: str  # the letter of the terminal in which the audience types, or ""
     line: str  # what it has typed there and not sent yet
-    caption: str
+    caption: str  # the last remark
+    done: str  # the last line that was done after it
+    upcoming: str  # what comes next, if the audience decides when
     keys: str  # what they do now
 
 
@@ -129,7 +133,8 @@ class Playback:
 
         Nobody sees the first steps, `begin` in number, and they take no time.
         """
-        self.chosen, self.title, self.caption = chosen, title, ""  # instead of the last remark
+        self.chosen, self.title = chosen, title
+        self.caption = self.done = self.upcoming = ""  # see Scene
         self.letters = letters_of(steps)
         self.sources = ["" if at_prompt(steps) else source_of(stage.server) for stage in chosen]
         self.names = [stage.server.name for stage in chosen]
@@ -141,7 +146,7 @@ class Playback:
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
         self.touched = False  # it has typed, so the session must be played again to go on
         self.enter = "Enter goes on"
-        self.begin, self.done, self.is_last = begin, 0, is_last  # the first two in steps
+        self.begin, self.steps, self.is_last = begin, 0, is_last  # the first two in steps
         self.stops = []  # after how many steps the audience can look
         unchecked, nc = self.options.unchecked, self.options.nc
         servers = [started(stage, steps, nc, not unchecked) for stage in chosen]
@@ -155,41 +160,55 @@ class Playback:
                 *(each.steps(steps) for each in others),
             ]
             for record, *_ in zip(*played, strict=True):
-                self.done += 1
-                if unchecked:  # a remark would be about one stage
-                    self.caption = record.step.line
-                if self.done >= self.begin:
+                self.steps += 1
+                self.describe(record.step)
+                if self.steps >= self.begin:
                     self.look()
                 if record.step.line == self.options.until:
                     raise Stopped
-            self.stops.append(self.done)
+            self.stops.append(self.steps)
             self.at_end()
+
+    def describe(self, step):
+        """Note the remark or the line: after a line, the remark before it may no longer be true."""
+        if step.action == "remark":
+            self.caption, self.done = step.text, ""
+        elif step.action in DONE:
+            self.done = step.line
+        if self.options.server and not self.players[0].server.alive():
+            self.caption = f"The server {self.players[0].server.how_it_ended()}."
 
     def pause_before(self, step):
         """Give the audience its time before a line, or only handle its keys.
 
-        An answer is there as soon as the line before it, and so is the line of a thread: nobody
+        What answers a line is there as soon as the line, and so is the line of a thread: nobody
         has to press Enter to have that checked, and an Enter is kept for the next line.
         """
-        stops = step.action != "thread" and not (step.action == "shows" and self.options.step)
+        answers = step.action in {"shows", "waits"}
+        stops = step.action != "thread" and not (answers and self.options.step)
         if stops:
-            self.stops.append(self.done)
-        if self.done < self.begin:
+            self.stops.append(self.steps)
+            self.upcoming = f"Next: {'a remark' if step.action == 'remark' else step.line}"
+        if self.steps < self.begin:
             return
         if self.options.fast or self.options.live:
             self.wait(0)
         elif stops:
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
-            raise Move(0, self.done)
+            raise Move(0, self.steps)
 
     def at_end(self):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
         self.enter = "Enter leaves" if self.is_last else "Enter next"
         if self.options.live:
             self.typing = "A"
-        elif self.is_last:
-            self.caption = "The end. q leaves, and says how to try it by hand."
+        self.upcoming = ""
+        if self.options.server:
+            check = f"./scripts/check {self.chosen[0].name} {' '.join(self.options.server)}"
+            self.upcoming = f"The end. {check} says whether each response is right."
+        elif self.is_last and not self.options.live:
+            self.upcoming = "The end. q leaves, and says how to try it by hand."
         if not self.options.unattended:
             self.wait(0 if self.options.fast and not self.is_last else None)
 
@@ -203,7 +222,7 @@ class Playback:
             self.look()
             rest = max(0, deadline - time.monotonic())
             with contextlib.suppress(queue.Empty):
-                key = self.keys.get(timeout=min(PERIOD * len(self.players), rest))
+                key = self.keys.get(timeout=min(PERIOD, rest))
                 while not self.press(*key):
                     key = (
                         self.keys.get_nowait()
@@ -227,9 +246,9 @@ class Playback:
             self.paused = not self.paused
             return not self.paused
         if key == "left":
-            raise Move(0, max([stop for stop in self.stops if stop < self.done], default=0))
+            raise Move(0, max([stop for stop in self.stops if stop < self.steps], default=0))
         if key == "pageup":  # to the beginning of this session, and from there to the one before
-            raise Move(0 if self.done > self.stops[0] else -1)
+            raise Move(0 if self.steps > self.stops[0] else -1)
         if key == "pagedown" and not self.is_last:
             raise Move(1)
         if key == "t":
@@ -304,9 +323,12 @@ class Playback:
             *TYPING,
         ]
 
+    def waits_for_enter(self):
+        return self.options.step or self.paused or self.enter != "Enter goes on"
+
     def touch(self):
         """Note that the audience has typed: the session is played again up to here, and goes on."""
-        self.touched = True
+        self.touched, self.done = True, ""
         if self.enter == "Enter goes on":
             self.caption = "This is yours. Then the session goes on where it was."
         elif not self.options.live:
@@ -317,7 +339,7 @@ class Playback:
         scene = Scene(
             self.title,
             tuple(
-                View(stage, name, source, player.record())
+                View(stage, name, player.server.port, source, player.record())
                 for stage, name, source, player in zip(
                     self.chosen, self.names, self.sources, self.players, strict=True
                 )
@@ -325,7 +347,9 @@ class Playback:
             tuple(self.letters),
             self.typing,
             self.lines.get(self.typing, ""),
-            self.caption or self.players[0].remark,
+            self.caption,
+            self.done,
+            self.upcoming if self.waits_for_enter() else "",
             " · ".join(self.key_words()),
         )
         if scene != self.scene:

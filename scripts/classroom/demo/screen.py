@@ -18,7 +18,17 @@ from textual.widgets import Static
 
 from classroom.demo.playback import Playback
 from classroom.demo.source import source
-from classroom.drawing import DARK, IDLE, LIGHT, SERVED, WAITING, kernel_view, tasks, window
+from classroom.drawing import (
+    DARK,
+    IDLE,
+    LIGHT,
+    SERVED,
+    WAITING,
+    is_open,
+    kernel_view,
+    tasks,
+    window,
+)
 from classroom.output import Problem, one_line, printable
 
 EMPHASIS = 0.8  # seconds for which a frame shows that its text has changed
@@ -79,6 +89,16 @@ class Source(Panel):
         self.update(Text("\n").join(lines[first : first + height]))
 
 
+def server_title(view, alone):
+    """Return the title of a server's panel: its name, its threads, and its port if it is `alone`.
+
+    Beside another server there is no room for the port.
+    """
+    number = len(view.record.threads)
+    threads = [f"{number} thread{'s' * (number > 1)}"] * (number > 0)  # of some, nobody knows
+    return " · ".join([one_line(view.name), *threads, *[f"port {view.port}"] * alone])
+
+
 class Side(Vertical):
     """One server: its clients' terminals, what the kernel knows of them, its source and its log."""
 
@@ -114,16 +134,23 @@ class Side(Vertical):
                 await row.remove_children()
                 await row.mount(*widgets.values())
         for letter, panel in self.panels.items():
-            line = scene.line if letter == scene.typing else None
-            panel.set(window(letter, view.record.clients.get(letter), line, self.app.colours))
+            client = view.record.clients.get(letter)
+            # Enter connects nobody while the nc of the other side can send.
+            is_idle = not is_open(client) and any(
+                is_open(each.record.clients.get(letter)) for each in scene.views
+            )
+            line = scene.line if letter == scene.typing and not is_idle else None
+            panel.set(window(letter, client, line, self.app.colours))
             panel.set_class(letter == scene.typing, "typing")
         self.drawn = time.monotonic()
         self.draw_clients()
         self.query_one(".server").set_class(not view.source, "prompt")
         panel = self.query_one(Source)
-        panel.border_title = Text(one_line(view.name))  # a string would be markup
+        title = server_title(view, alone=len(scene.views) == 1)
+        panel.border_title = Text(title)  # a string would be markup
         panel.set(view.source, view.record.threads)
-        self.query_one(".log", Panel).set(Text(printable(view.record.log.rstrip())))
+        log = re.sub(r"(?m)^(Thread-\d+) \(\w+\):", r"\1:", view.record.log.rstrip())
+        self.query_one(".log", Panel).set(Text(printable(log)))
 
     def draw_clients(self):
         """Draw what the kernel knows of each client; a clock runs while one waits."""
@@ -146,7 +173,7 @@ class Demo(App):
     #title { text-style: bold; padding: 0 1; height: 1; }
     .name { text-style: bold; padding: 0 1; height: 1; display: none; }
     .compare .name { display: block; }
-    .terminals { height: 2fr; }
+    .terminals { height: 3fr; }
     .kernel { height: 3; }
     .-low .kernel { height: 1; }
     .client { width: 1fr; padding: 0 1 0 2; text-style: bold; }
@@ -154,7 +181,7 @@ class Demo(App):
     .client.waiting { background: #ffd33d; color: #000000; }
     .client.served { background: #2ea043; color: #000000; }
     .client.idle { background: #39c5cf; color: #000000; }
-    .server { height: 3fr; }
+    .server { height: 4fr; }
     Panel { border: round $primary; border-title-color: $foreground; padding: 0 1; }
     Panel { height: 1fr; width: 1fr; }
     Panel.changed { border: round $foreground; }
@@ -165,8 +192,10 @@ class Demo(App):
     .tasks { padding: 0 2; height: auto; max-height: 3; }
     .-low .tasks { display: none; }
     Screen:light { background: #ffffff; }
-    #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 2; }
-    .-low #caption { min-height: 1; max-height: 1; }
+    #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 1; }
+    #upcoming { padding: 0 1; height: 1; }
+    .-low #caption { max-height: 1; }
+    .-low #upcoming { display: none; }
     #caption:light { color: #6b4100; }
     #keys { background: $panel; padding: 0 1; height: auto; }
     """
@@ -187,6 +216,7 @@ class Demo(App):
             if self.playback.options.compare:
                 yield Side()
         yield Static(id="caption", markup=False)
+        yield Static(id="upcoming", markup=False)
         yield Static(id="keys", markup=False)
 
     def on_mount(self):
@@ -243,10 +273,18 @@ class Demo(App):
             if side.view:  # it has been drawn
                 side.draw_clients()
 
+    def caption(self, scene):
+        """Return the remark, and what was done after it, as rich text."""
+        remark, done = printable(scene.caption), printable(scene.done)
+        if not (remark and done):
+            return Text(remark or done)
+        return Text.assemble((f"{remark} → ", self.colours.faint), done)
+
     async def draw(self, scene):
         self.scene = scene
         self.query_one("#title", Static).update(printable(scene.title))
-        self.query_one("#caption", Static).update(printable(scene.caption))
+        self.query_one("#caption", Static).update(self.caption(scene))
+        self.query_one("#upcoming", Static).update(printable(scene.upcoming))
         self.query_one("#keys", Static).update(scene.keys)
         for side, view in zip(self.query(Side), scene.views, strict=True):
             await side.draw(view, scene)

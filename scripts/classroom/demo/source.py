@@ -9,6 +9,7 @@ from rich.text import Text
 from classroom.output import printable
 from classroom.threads import CALLS
 
+NARROW = 60  # columns
 HERE = "bold #000000 on #ffd33d"
 
 
@@ -34,17 +35,13 @@ def source(code, threads, width, height, colours):
         if isinstance(span.style, Style)
     ]
     lines = highlighted.split("\n")
-    # From listen() to main(), without the indentation of the class; if somebody has renamed them,
-    # all of it.
-    first = code[: max(0, code.find("    def listen"))].count("\n")
-    last = code.partition("\n\n\ndef main")[0].count("\n") + 1
+    if width < NARROW:  # the methods of our stages without the indentation of their class
+        first = code[: max(0, code.find("    def __init__"))].count("\n")
+        last = code.partition("\n\n\ndef main")[0].count("\n") + 1
+        lines[first:last] = [line[4:] if first else line for line in lines[first:last]]
     rows = [
-        _row(
-            line[4:] if first else line,
-            [thread for thread in threads if thread.line == number],
-            width,
-        )
-        for number, line in enumerate(lines[first:last], first + 1)
+        _row(line, [thread for thread in threads if thread.line == number], width)
+        for number, line in enumerate(lines, 1)
     ]
     if _extent(rows) > height:
         rows = [row for row in rows if not row.is_comment]
