@@ -299,6 +299,13 @@ def test_sizes(demo, size):
     assert b"Try it by hand" in screen.raw
 
 
+@pytest.mark.parametrize("size", [(40, 12), (45, 24)])
+def test_three_terminals_on_a_small_screen(demo, size):
+    screen = demo("--fast", SECOND.name, columns=size[0], rows=size[1])
+    screen.expect("(2 of 2)", " A ─", " B ─", " C ─", "< hello", "Enter leaves")
+    assert screen.leave() == 0
+
+
 def test_resizing_in_the_middle(demo):
     screen = demo("--step", SECOND.name, columns=100, rows=30)
     screen.expect("Enter goes on")

@@ -167,7 +167,7 @@ class Demo(App):
     """Draws a Playback, which runs in a thread of its own, and gives it the keys."""
 
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (50, "-medium"), (100, "-wide")]
+    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (100, "-wide")]
     VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (18, "-high")]
     CSS = """
     #title { text-style: bold; padding: 0 1; height: 1; }
@@ -187,8 +187,7 @@ class Demo(App):
     Panel.changed { border: round $foreground; }
     Panel.typing { border: heavy $warning; }
     .source { width: 3fr; }
-    .-narrow .terminals { layout: vertical; }
-    .-narrow .log, .-medium .log, .compare .log, .-low .server, .server.prompt { display: none; }
+    .-narrow .log, .compare .log, .-low .server, .server.prompt { display: none; }
     .tasks { padding: 0 2; height: auto; max-height: 3; }
     .-low .tasks { display: none; }
     Screen:light { background: #ffffff; }
