@@ -268,9 +268,11 @@ def test_python_at_its_prompt_is_the_server(demo):
     screen = demo("--step", HERE.name)
     shown = screen.expect("─ python ─", "─ A ─", "Enter goes on")
     assert "simpleSocketServer.py" not in shown
+    assert "python waits" not in shown  # it is at its prompt
     lines = [step.line for step in HERE.sessions()[0]]
     screen.press("\r" * (lines.index("python waits") + 1))
     screen.expect(">>> client, address = sock.accept()", "… waits", "blocked in accept()")
+    screen.expect("python waits 1 s")
     screen.press("t")
     screen.expect("Enter sends · Ctrl-C interrupts")
     screen.press("1 + 1\r")  # Python reads it later

@@ -13,7 +13,7 @@ from classroom import kernel
 from classroom.output import Problem, printable
 from classroom.prompt import Prompt
 from classroom.record import Client, Record, serves
-from classroom.session import at_prompt
+from classroom.session import PROMPT, at_prompt
 from classroom.terminal import PATIENCE, QUIET, Breakdown, Server, Terminal, wait_until
 
 # Our servers skip these headers. Those of others may insist on them.
@@ -111,11 +111,18 @@ class Play:
         letters = {terminal.client_port: name for name, terminal in self.terminals.items()}
         threads = self.server.threads(letters)
         clients = {
-            name: self._client(name, seconds, is_read=serves(threads, name) or not threads)
+            name: self._client(name, seconds, is_read=self._is_read(name, threads))
             for name in self.terminals
         }
         tasks, log = self.server.todo_list(), self.server.log()
         return Record(step, clients, threads, tasks, log, seconds)
+
+    @staticmethod
+    def _is_read(name, threads):
+        """Say whether a thread may be reading what is typed in a terminal."""
+        if name == PROMPT:
+            return not any(thread.call for thread in threads)
+        return serves(threads, name) or not threads
 
     def _client(self, name, seconds, is_read):
         """Return a terminal's Client; `is_read` says whether a thread may be reading from it."""
