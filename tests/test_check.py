@@ -13,6 +13,7 @@ from unittest import mock
 import psutil
 import pytest
 from broken.servers import FLAWS, NO_SERVERS
+from classroom import kernel
 from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
@@ -437,6 +438,14 @@ def test_files_that_are_no_programs(stage, tmp_path, make, problem):
     assert problem in errors.splitlines()[-1]
     table, _ = check(stage.name, "--each", path, status=1)
     assert problem in table.splitlines()[-1]
+
+
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells which signals a program ignores")
+def test_a_server_ignores_no_signal(stage):
+    """A program in C must die here of what would end it in a shell."""
+    output, _ = check(stage.name, "--", "grep", "SigIgn", "/proc/self/status", status=1)
+    assert "SigIgn: 0000000000000000" in " ".join(output.split())
 
 
 @one_stage

@@ -109,8 +109,12 @@ def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
 
 
 def restore_signals():
-    """Let Ctrl-C and a hang-up end the child; a job in the background ignores them."""
-    for number in interrupts.SIGNALS:
+    """Let signals do to the child what they do to a program that a shell starts.
+
+    A job in the background ignores Ctrl-C and hang-ups. Python ignores SIGPIPE and SIGXFSZ, and
+    what it starts would survive a write to a client that has left.
+    """
+    for number in (*interrupts.SIGNALS, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
 
