@@ -489,6 +489,17 @@ while True:
 """
 
 
+def test_somebody_elses_server_with_a_syntax_error(demo, tmp_path):
+    path = tmp_path / "my_server.py"
+    path.write_text(SHOUTS.replace("while True:", "while True"))
+    screen = demo("v0.2", "--server", str(path))
+    assert wait_until(lambda: screen.text() is not None and not screen.child.isalive())
+    assert b"your server ended with status 1, before it listened" in screen.raw
+    assert re.search(rb"my_server\.py\", line 4\s+while True\s", screen.raw)
+    assert b"runpy" not in screen.raw
+    assert screen.child.exitstatus == 1
+
+
 def test_somebody_elses_server_that_ends(demo, tmp_path):
     """The screen stays. The traceback begins in the server's file."""
     (tmp_path / "my_server.py").write_text(SHOUTS.replace("data.upper()", "data.shout()"))

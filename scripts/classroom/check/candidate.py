@@ -175,9 +175,16 @@ class Candidate(Server):
 
 @contextlib.contextmanager
 def started(words, nc):
-    """Start somebody's server, and give a Play for it that checks nothing; end both after it."""
+    """Start somebody's server, and give a Play for it that checks nothing; end both after it.
+
+    Raises Breakdown if it does not listen, with what it has printed.
+    """
     watched = len(words) == 1 and words[0].endswith(".py")
     with contextlib.closing(Candidate(words, watched)) as server, Play(server, nc, False) as player:
+        try:
+            _ = server.port
+        except Breakdown as breakdown:
+            raise Breakdown(f"{breakdown}\n{server.log()}".rstrip()) from None
         yield player
 
 
