@@ -111,10 +111,10 @@ def spawn(words, log=None, descriptors=(), prepare=lambda: None, env=None):
 def restore_signals():
     """Let signals do to the child what they do to a program that a shell starts.
 
-    A job in the background ignores Ctrl-C and hang-ups. Python ignores SIGPIPE and SIGXFSZ, and
-    what it starts would survive a write to a client that has left.
+    What a job in the background starts ignores the keyboard. What Python starts ignores SIGPIPE
+    and SIGXFSZ, and would survive a write to a client that has left.
     """
-    for number in (*interrupts.SIGNALS, signal.SIGPIPE, signal.SIGXFSZ):
+    for number in (*interrupts.SIGNALS, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
 
 
