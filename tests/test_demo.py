@@ -409,6 +409,16 @@ def test_a_pause(demo):
     assert screen.leave() == 0
 
 
+def test_what_comes_next_fits_into_its_line(demo):
+    screen = demo("--step", "v0.8", columns=40, rows=24)
+    screen.expect("Next: a remark")
+    screen.press("\r\r\r")
+    screen.expect("Next: A> (an empty line)")
+    screen.press("\r\r")
+    screen.expect("Next: B> POST /task_04=eat%201%2F2%20…")
+    assert screen.leave() == 0
+
+
 def test_a_pause_has_no_end(monkeypatch):
     """The clock is ours: each look at the server takes a minute."""
     clock = itertools.count(step=60)
@@ -467,7 +477,7 @@ def test_two_stages_side_by_side(demo):
     screen.expect("v0.2: blocking", "v0.3: a thread for each client", "Enter goes on")
     screen.press("\r\r\r")
     screen.expect("B> anyone there?", "B is served", "< anyone there?")
-    screen.expect("B waits ")
+    screen.expect("B waits ", "· 1 thread ─", "· 3 threads ─")
     assert screen.text().count("< anyone there?") == 1
     screen.press("\r")  # A leaves
     assert wait_until(lambda: screen.text().count("< anyone there?") == 2, 20)
@@ -475,6 +485,21 @@ def test_two_stages_side_by_side(demo):
     assert wait_until(lambda: screen.text().count("< to both") == 2, 20)
     screen.press("\x1b")
     screen.expect("Enter leaves")
+    assert screen.leave() == 0
+
+
+def test_two_stages_of_which_one_has_closed(demo):
+    """What is typed goes to the other one, so Enter connects nobody."""
+    nc = f"{sys.executable} {ROOT / 'scripts' / 'nc.py'}"  # it ends when the server closes
+    screen = demo("--compare", "v0.1", "v0.2", "--live", "--nc", nc)
+    screen.expect("Enter sends")
+    screen.press("hello\r")
+    screen.expect("nc has ended", "Enter sends")
+    screen.press("again")
+    screen.expect("again▏")
+    assert "Enter connects" not in screen.text()
+    screen.press("\x1b")
+    screen.expect("q quits")
     assert screen.leave() == 0
 
 
@@ -504,7 +529,8 @@ def test_somebody_elses_server_that_ends(demo, tmp_path):
     """The screen stays. The traceback begins in the server's file."""
     (tmp_path / "my_server.py").write_text(SHOUTS.replace("data.upper()", "data.shout()"))
     screen = demo("v0.2", "--fast", "--server", str(tmp_path / "my_server.py"), columns=200)
-    screen.expect("The server ended with status 1.", "AttributeError", "The end. ./scripts/check")
+    screen.expect("The server ended with status 1.", "AttributeError")
+    screen.expect("The end. Is each response right? ./scripts/check v0.2 -- /")
     shown = " ".join(screen.text().split())
     assert "Traceback (most recent call last): │" in shown
     assert "watched.py" not in shown
@@ -634,7 +660,7 @@ def test_a_new_thread_is_drawn_without_a_key(demo, stage):
     shown = screen.expect("Thread-2", "log ─", "Enter sends")
     port = int(re.search(r"nc 127\.0\.0\.1 (\d+)", shown)[1])
     with socket.create_connection(("127.0.0.1", port)):
-        screen.expect("Thread-3")
+        screen.expect("Thread-3", "Thread-2: 127.0.0.1")  # in the log, as beside the source
     screen.press("\x1b")
     screen.expect("q quits")
     assert screen.leave() == 0

@@ -5,6 +5,7 @@ It runs in a thread of its own, and calls `draw` with a Scene when there is some
 
 import contextlib
 import queue
+import shlex
 import time
 from dataclasses import dataclass
 
@@ -20,7 +21,6 @@ READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks
 TERMINALS = 4  # as many as the audience may open
 TYPED = {"connects", "types", "leaves"}  # what a client does in a session
-DONE = TYPED | {"is closed"}
 
 KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
 TYPING = ("Tab next terminal", "Esc gives the keyboard back")
@@ -146,7 +146,7 @@ class Playback:
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
         self.touched = False  # it has typed, so the session must be played again to go on
         self.enter = "Enter goes on"
-        self.begin, self.steps, self.is_last = begin, 0, is_last  # the first two in steps
+        self.begin, self.position, self.is_last = begin, 0, is_last  # the first two in steps
         self.stops = []  # after how many steps the audience can look
         unchecked, nc = self.options.unchecked, self.options.nc
         servers = [started(stage, steps, nc, not unchecked) for stage in chosen]
@@ -160,43 +160,43 @@ class Playback:
                 *(each.steps(steps) for each in others),
             ]
             for record, *_ in zip(*played, strict=True):
-                self.steps += 1
+                self.position += 1
                 self.describe(record.step)
-                if self.steps >= self.begin:
+                if self.position >= self.begin:
                     self.look()
                 if record.step.line == self.options.until:
                     raise Stopped
-            self.stops.append(self.steps)
+            self.stops.append(self.position)
             self.at_end()
 
     def describe(self, step):
         """Note the remark or the line: after a line, the remark before it may no longer be true."""
         if step.action == "remark":
             self.caption, self.done = step.text, ""
-        elif step.action in DONE:
+        elif step.action in TYPED | {"is closed"}:
             self.done = step.line
-        if self.options.server and not self.players[0].server.alive():
-            self.caption = f"The server {self.players[0].server.how_it_ended()}."
 
     def pause_before(self, step):
         """Give the audience its time before a line, or only handle its keys.
 
-        What answers a line is there as soon as the line, and so is the line of a thread: nobody
+        An answer comes with the line before it, and so do silence and the line of a thread: nobody
         has to press Enter to have that checked, and an Enter is kept for the next line.
         """
-        answers = step.action in {"shows", "waits"}
-        stops = step.action != "thread" and not (answers and self.options.step)
+        follows = step.action in {"shows", "waits"}
+        stops = step.action != "thread" and not (follows and self.options.step)
         if stops:
-            self.stops.append(self.steps)
-            self.upcoming = f"Next: {'a remark' if step.action == 'remark' else step.line}"
-        if self.steps < self.begin:
+            self.stops.append(self.position)
+            line = "a remark" if step.action == "remark" else step.line
+            is_empty = step.action == "types" and not step.text
+            self.upcoming = f"Next: {line}{' (an empty line)' * is_empty}"
+        if self.position < self.begin:
             return
         if self.options.fast or self.options.live:
             self.wait(0)
         elif stops:
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
-            raise Move(0, self.steps)
+            raise Move(0, self.position)
 
     def at_end(self):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
@@ -205,8 +205,8 @@ class Playback:
             self.typing = "A"
         self.upcoming = ""
         if self.options.server:
-            check = f"./scripts/check {self.chosen[0].name} {' '.join(self.options.server)}"
-            self.upcoming = f"The end. {check} says whether each response is right."
+            words = ["./scripts/check", self.chosen[0].name, "--", *self.options.server]
+            self.upcoming = f"The end. Is each response right? {shlex.join(words)}"
         elif self.is_last and not self.options.live:
             self.upcoming = "The end. q leaves, and says how to try it by hand."
         if not self.options.unattended:
@@ -246,9 +246,9 @@ class Playback:
             self.paused = not self.paused
             return not self.paused
         if key == "left":
-            raise Move(0, max([stop for stop in self.stops if stop < self.steps], default=0))
+            raise Move(0, max([stop for stop in self.stops if stop < self.position], default=0))
         if key == "pageup":  # to the beginning of this session, and from there to the one before
-            raise Move(0 if self.steps > self.stops[0] else -1)
+            raise Move(0 if self.position > self.stops[0] else -1)
         if key == "pagedown" and not self.is_last:
             raise Move(1)
         if key == "t":
@@ -324,6 +324,7 @@ class Playback:
         ]
 
     def waits_for_enter(self):
+        """Say whether nothing more is played until the audience wants it."""
         return self.options.step or self.paused or self.enter != "Enter goes on"
 
     def touch(self):
@@ -336,6 +337,8 @@ class Playback:
 
     def look(self):
         """Draw what there is to see now, if it is not drawn already."""
+        if self.options.server and not self.players[0].server.alive():
+            self.caption = f"The server {self.players[0].server.how_it_ended()}."
         scene = Scene(
             self.title,
             tuple(

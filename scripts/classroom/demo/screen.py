@@ -94,9 +94,12 @@ def server_title(view, alone):
 
     Beside another server there is no room for the port.
     """
-    number = len(view.record.threads)
-    threads = [f"{number} thread{'s' * (number > 1)}"] * (number > 0)  # of some, nobody knows
-    return " · ".join([one_line(view.name), *threads, *[f"port {view.port}"] * alone])
+    parts = [one_line(view.name)]
+    if threads := len(view.record.threads):  # of some servers, nobody sees them
+        parts.append(f"{threads} thread{'s' * (threads > 1)}")
+    if alone:
+        parts.append(f"port {view.port}")
+    return " · ".join(parts)
 
 
 class Side(Vertical):
@@ -149,6 +152,7 @@ class Side(Vertical):
         title = server_title(view, alone=len(scene.views) == 1)
         panel.border_title = Text(title)  # a string would be markup
         panel.set(view.source, view.record.threads)
+        # The names of threads as beside the source; the panel is narrow.
         log = re.sub(r"(?m)^(Thread-\d+) \(\w+\):", r"\1:", view.record.log.rstrip())
         self.query_one(".log", Panel).set(Text(printable(log)))
 
@@ -158,7 +162,7 @@ class Side(Vertical):
         for letter, client in self.clients.items():
             width = client.content_size.width
             text, style = kernel_view(self.view.record, letter, seconds, width)
-            client.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            client.update(text)
             for name, of_style in (("waiting", WAITING), ("served", SERVED), ("idle", IDLE)):
                 client.set_class(style == of_style, name)
 
@@ -193,6 +197,7 @@ class Demo(App):
     Screen:light { background: #ffffff; }
     #caption { color: $accent; text-style: italic; padding: 0 1; height: auto; min-height: 1; }
     #upcoming { padding: 0 1; height: 1; }
+    #upcoming, .client { text-wrap: nowrap; text-overflow: ellipsis; }
     .-low #caption { max-height: 1; }
     .-low #upcoming { display: none; }
     #caption:light { color: #6b4100; }
