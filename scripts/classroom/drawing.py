@@ -77,6 +77,10 @@ def letters_of(steps):
     return sorted({step.terminal for step in steps} - {""}, key=lambda name: (name != PROMPT, name))
 
 
+def _bytes(unread):
+    return f"{unread} byte{'s' * (unread != 1)} unread"
+
+
 def client_state(record, letter):
     """Return the state of a terminal's connection in a few words, and a colour or ""."""
     client = record.clients.get(letter)
@@ -85,7 +89,7 @@ def client_state(record, letter):
         return (f"blocked in {call}()", WAITING) if call else ("", "")
     if client is None or client.connection != "open":
         return (client.connection if client else ""), ""
-    unread = f"{client.unread} bytes unread" if client.unread else ""
+    unread = _bytes(client.unread) if client.unread else ""
     served = serves(record.threads, letter)
     if client.accepted is None and record.threads:  # the threads tell what they can
         state = ("is served", SERVED) if served else (f"nobody reads {letter}", WAITING)
@@ -117,7 +121,7 @@ def kernel_view(record, letter, seconds, width):
     if client.accepted is None:
         return head if style != WAITING else f"{head}\n{state}", style
     accepted = "accepted" if client.accepted else "not accepted"
-    words = f"{client.unread} bytes unread"
+    words = _bytes(client.unread)
     words = words if len(words) <= width else f"{client.unread} unread"
     bar = "█" * min(client.unread, max(0, width - len(words) - 1))
     return f"{head}\n{accepted}\n{bar} {words}".replace("\n ", "\n"), style
