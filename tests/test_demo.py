@@ -1,5 +1,6 @@
 """The demo, as its audience sees it: on a terminal that pyte reads, into a pipe, as a picture."""
 
+import dataclasses
 import itertools
 import math
 import os
@@ -180,8 +181,30 @@ def test_the_requests_of_two_threads_at_one_line():
         Thread(f"Thread-{number}", 1, "readline", client, f"GET /task_0{number} HTTP/1.1")
         for number, client in enumerate("AB", 1)
     ]
-    (shown, *_), _ = source(line, threads, 70, 10, DARK)
+    (shown, *_), _ = source(line, threads, (70, 10), DARK)
     assert shown.plain.endswith("◀ A sees GET /task_01, B sees GET /task_02")
+    threads[0] = dataclasses.replace(threads[0], request=threads[1].request)
+    (shown, *_), _ = source(line, threads, (70, 10), DARK)
+    assert shown.plain.endswith("◀ A and B see GET /task_02")
+
+
+def test_threads_that_are_far_apart():
+    """Each is seen with as many lines around it as fit. Who scrolls sees all lines."""
+    code = "".join(f"step_{number}()\n" for number in range(40))
+    threads = [Thread("MainThread", 6, "", ""), Thread("Thread-1", 31, "", "")]
+    lines, _ = source(code, threads, (70, 11), DARK)
+    shown = [line.plain.split("(")[0].strip(" ▶") for line in lines]
+    first, second = ([f"step_{n}" for n in range(at - 1, at + 2)] for at in (5, 30))
+    assert shown == ["⋮", *first, "⋮", *second, "⋮"]
+    assert len(source(code, threads, (70, 11), DARK, whole=True)[0]) == 40
+
+
+def test_the_end_of_a_long_line_is_seen():
+    """The end says whether a thread is started."""
+    code = "threading.Thread(target=self.handle_client_request, args=(client, address)).start()\n"
+    (shown, *_), _ = source(code, [], (46, 10), DARK)
+    assert re.fullmatch(r"  threading\.Thread\(.*…ss\)\)\.start\(\)", shown.plain)
+    assert len(shown) <= 46
 
 
 def test_the_tasks_are_seen(tmp_path):
@@ -411,7 +434,7 @@ def test_a_pause(demo):
 
 def test_what_comes_next_fits_into_its_line(demo):
     screen = demo("--step", "v0.8", columns=40, rows=24)
-    screen.expect("Next: a remark")
+    screen.expect("Next: a remark, then A> GET /task_01 …")
     screen.press("\r\r\r")
     screen.expect("Next: A> (an empty line)")
     screen.press("\r\r")
@@ -448,7 +471,7 @@ def test_the_audience_types(demo):
     screen.press("\t\tmy words\r\r")  # from C to A to B, where the first Enter connects
     screen.expect("> my words", "This is yours.")
     screen.press("\x1b")
-    screen.expect("Enter goes on")
+    screen.expect("Enter goes back")
     screen.press("\r")
     assert wait_until(lambda: "my words" not in screen.text(), 20)
     screen.expect("Enter goes on", line.replace("A<", "<"))
@@ -466,6 +489,11 @@ def test_live(demo):
     screen.expect("B waits 2 s")
     screen.press("\t\x03")  # in A: Ctrl-C ends its nc
     screen.expect("^C", "◀ MainThread for B")
+    screen.press("\x1b")
+    screen.expect("t type ")
+    assert "Enter" not in screen.text()
+    screen.press("\rt")  # Enter does not leave
+    screen.expect("Enter connects")  # A has left
     screen.press("\x1b")
     screen.expect("t type ")
     assert screen.leave() == 0
@@ -547,7 +575,7 @@ def test_somebody_elses_server(demo, tmp_path, runner):
     screen.expect("Your server, and v0.2's lines", "Enter goes on")
     assert ("[b]my_server.py · 1 thread · port" in screen.text()) == (not runner)
     screen.press("\r\r\r")
-    screen.expect("> hello", "< HELLO", "> anyone there?")
+    screen.expect("> hello", "< HELLO", "> anyone there? (expected: B waits)")
     if kernel.LINUX:
         screen.expect("A is served", "B waits ", "14 bytes unread")
     assert ("◀ MainThread" in screen.text()) == (not runner)

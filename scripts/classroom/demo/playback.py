@@ -14,7 +14,7 @@ from classroom.course import Stage
 from classroom.drawing import letters_of
 from classroom.play import Mismatch, started
 from classroom.record import Record
-from classroom.session import PROMPT, Step, at_prompt
+from classroom.session import KINDS, PROMPT, Step, at_prompt
 
 # Seconds: for each letter of a remark, and for a line at least.
 READING, LOOKING = 0.04, 1.2
@@ -95,6 +95,19 @@ def titled_sessions(chosen, live=False, unchecked=False):
     ]
 
 
+def responses(stage):
+    """Return what the first session of a stage shows next after each line that is typed.
+
+    The keys are the numbers of the typed lines, from 1.
+    """
+    lines, typed = {}, 0
+    for step in stage.session():
+        typed += step.action in TYPED
+        if KINDS[step.action].checks and step.action != "thread":
+            lines.setdefault(typed, step.line)
+    return lines
+
+
 def source_of(program):
     """Return the source of a server that is a Python file, "" for any other."""
     return candidate.read_program(str(program)) if str(program).endswith(".py") else ""
@@ -133,7 +146,7 @@ class Playback:
 
         Nobody sees the first steps, `begin` in number, and they take no time.
         """
-        self.chosen, self.title = chosen, title
+        self.chosen, self.title, self.steps = chosen, title, steps
         self.caption = self.done = self.upcoming = ""  # see Scene
         self.letters = letters_of(steps)
         self.sources = ["" if at_prompt(steps) else source_of(stage.server) for stage in chosen]
@@ -141,6 +154,7 @@ class Playback:
         if self.options.server:
             self.sources = [source_of(self.options.server[0])]
             self.names = [" ".join(self.options.server)]
+        self.lesson = responses(chosen[0]) if self.options.server else {}
         self.typing = ""  # in which terminal the audience types
         # What it has typed in each, and not sent yet.
         self.lines = dict.fromkeys([*self.letters, *"ABCD"], "")
@@ -175,6 +189,8 @@ class Playback:
             self.caption, self.done = step.text, ""
         elif step.action in TYPED | {"is closed"}:
             self.done = step.line
+            if line := self.lesson.get(self.position):
+                self.done += f" (expected: {line})"
 
     def pause_before(self, step):
         """Give the audience its time before a line, or only handle its keys.
@@ -186,9 +202,7 @@ class Playback:
         stops = step.action != "thread" and not (follows and self.options.step)
         if stops:
             self.stops.append(self.position)
-            line = "a remark" if step.action == "remark" else step.line
-            is_empty = step.action == "types" and not step.text
-            self.upcoming = f"Next: {line}{' (an empty line)' * is_empty}"
+            self.upcoming = f"Next: {self.next_line()}"
         if self.position < self.begin:
             return
         if self.options.fast or self.options.live:
@@ -197,6 +211,13 @@ class Playback:
             self.wait(None if self.options.step else pause_after(step))
         if self.touched:
             raise Move(0, self.position)
+
+    def next_line(self):
+        """Return the line that will be played next; if it is a remark, the one after it, too."""
+        step, *later = self.steps[self.position :]
+        if step.action == "remark":
+            return f"a remark, then {later[0].line}" if later else "a remark"
+        return f"{step.line} (an empty line)" if step.line == f"{step.terminal}>" else step.line
 
     def at_end(self):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
@@ -257,7 +278,7 @@ class Playback:
             self.typing = next(letter for letter in "ABCD" if letter not in self.letters)
             self.letters.append(self.typing)
             self.type("enter", None)
-        return key in {"enter", "right", "space"}
+        return key in {"enter", "right", "space"} and not self.options.live
 
     def type(self, key, character):
         """Do what a key says in a terminal, where Enter starts nc if it does not run.
@@ -313,7 +334,10 @@ class Playback:
             no_pause = self.options.step or self.options.live or self.enter != "Enter goes on"
             pause = [] if no_pause else [f"Space {'goes on' if self.paused else 'pauses'}"]
             keys = [words for words in KEYS if not (full and words[0] == "n")]
-            return [self.enter, *pause, *keys]
+            if self.options.live:  # nothing is played
+                return [words for words in keys if words != KEYS[0]]
+            back = self.touched and self.enter == "Enter goes on"
+            return ["Enter goes back" if back else self.enter, *pause, *keys]
         is_open = self.is_open(self.typing)
         if not is_open:
             return ["Enter connects", *TYPING]

@@ -80,7 +80,8 @@ class Source(Panel):
 
     def fit(self):
         width, height = self.content_size
-        lines, middle = source(self.code, self.threads, width, height, self.app.colours)
+        whole = self.offset != 0  # who scrolls wants to see what was left out
+        lines, middle = source(self.code, self.threads, (width, height), self.app.colours, whole)
         centred = round(middle - height / 2)
         first = min(max(0, centred + self.offset), max(0, len(lines) - height))
         self.offset = first - centred  # not beyond the last line
