@@ -7,6 +7,7 @@ answered something else, or nothing (a Mismatch). So no behaviour is a test that
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 import time
@@ -16,11 +17,12 @@ from urllib.parse import quote
 import psutil
 import pytest
 from classroom import interrupts, shared
-from classroom.check.candidate import Candidate, sweep
+from classroom.check import candidate
+from classroom.check.candidate import SWITCHING, Candidate, is_python_file, sweep
 from classroom.course import ROOT, number_of, stages
 from classroom.play import Mismatch, Play
 from classroom.session import SessionError, parse
-from classroom.terminal import Server, find_nc
+from classroom.terminal import Breakdown, Server, find_nc
 from client import Client
 
 # These test one stage after the other. The rest test our commands and pages.
@@ -174,13 +176,19 @@ def pytest_collection_modifyitems(config, items):
         item
         for item in items
         for mark in [*item.iter_markers("stages"), *item.iter_markers("behaviour")]
-        if (mark.name == "stages" or config.server)
-        and not (shows(mark, item.callspec.params["stage"].name) and is_demanded(mark, config))
+        if not is_demanded(mark, config)
+        or (
+            (mark.name == "stages" or config.server)
+            and not shows(mark, item.callspec.params["stage"].name)
+        )
     ]
     config.hook.pytest_deselected(items=out)
     items[:] = [item for item in items if item not in out]
-    # The long ones first, or one process would still run them when the others have ended.
-    items.sort(key=lambda item: item.path.stem != "test_check")
+    # The long ones first, or one process would still run them when the others have ended. The
+    # silence has begun before, so that nobody waits for all of it.
+    items.sort(
+        key=lambda item: (item.path.stem != "test_check", item.originalname == "test_long_silence")
+    )
 
 
 def shows(mark, stage_name):
@@ -190,8 +198,10 @@ def shows(mark, stage_name):
 
 
 def is_demanded(mark, config):
-    """Say whether a server that somebody else wrote must show the behaviour."""
-    return not config.server or not (mark.kwargs.get("flaw") or mark.kwargs.get("ours"))
+    """Say whether our servers, or the one that somebody else wrote, must show the behaviour."""
+    if config.server:
+        return not (mark.kwargs.get("flaw") or mark.kwargs.get("ours"))
+    return not mark.kwargs.get("theirs")
 
 
 @pytest.fixture
@@ -208,28 +218,71 @@ def spares():
         server.close()
 
 
+@pytest.fixture(scope="session")
+def silence(request):
+    with contextlib.closing(Silence(request.config.server)) as silence:
+        yield silence
+
+
+class Silence:
+    """A client that stays silent while the other behaviours are checked, on a server of its own."""
+
+    def __init__(self, words):
+        self._words = words
+        self._server = self._client = None
+        self.until = None  # in the seconds of time.monotonic()
+
+    def begin(self):
+        """Start the server, and connect when it is called again: by then the server listens."""
+        if self._server:
+            with contextlib.suppress(Breakdown):  # test_long_silence tries again, and reports it
+                self.client()
+        else:
+            self._server = Candidate(self._words)
+
+    def client(self):
+        """Return the Client; connect it if it is not connected yet."""
+        self._server = self._server or Candidate(self._words)
+        if not self._client:
+            self._client = Client(self._server)
+            self.until = time.monotonic() + candidate.SILENCE
+        return self._client
+
+    def close(self):
+        for each in (self._client, self._server):
+            if each:
+                each.close()
+
+
 @pytest.fixture
-def start_server(stage, spares, request):
+def start_server(stage, spares, silence, request):
     """Return a function that starts the stage's server, with further options if given.
 
     Or the one of the option --server, which knows no options of ours, and cannot be watched.
     """
-    words = [sys.executable, str(stage.server), "--port", "0"]
+    theirs = request.config.server
     servers = request.node.servers = []
 
-    def new(*options, watched=False):
-        candidate = request.config.server
-        return Candidate(candidate) if candidate else Server([*words, *options], watched)
+    def new(*options, watched=False, switching=False):
+        if theirs:
+            return Candidate(theirs, switching=switching)
+        runner = [SWITCHING] if switching else []
+        words = [sys.executable, *runner, str(stage.server), "--port", "0", *options]
+        return Server(words, watched)
 
-    def start(*options, watched=False):
-        plain = not (options or watched)
+    def start(*options, watched=False, switching=False):
+        # In other languages, threads take turns as they like.
+        switching = switching and (not theirs or is_python_file(theirs))
+        plain = not (options or watched or switching)
         spare = spares.pop(stage.name, None) if plain else None
-        servers.append(spare or new(*options, watched=watched))
+        servers.append(spare or new(*options, watched=watched, switching=switching))
         if plain:
             _ = servers[
                 -1
             ].port  # if it never listens, a second server would only use one more core
             spares[stage.name] = new()
+            if theirs:
+                silence.begin()
         return servers[-1]
 
     yield start
@@ -302,6 +355,31 @@ class Protocol:
             f"HTTP/1.1 404 Not Found\r\nContent-Type: text/{kind}; charset=utf-8\r\n"
             "Content-Length: 14\r\n\r\nno key match"
         )
+
+    def own_request(self, client, message):
+        """Return the bytes that a client sends; `client` and `message` are numbers."""
+        if self.number < (0, 5):
+            return f"client {client}, message {message}\n".encode()
+        if self.number < (0, 8):
+            return f"GET/{self._task(client)[0]}/status\n".encode()
+        return self.request(self._task(client)[0]).encode()
+
+    def expect_own_response(self, connected, client, message):
+        """Let a Client read its response; where the stage can tell, not another client's."""
+        if self.number < (0, 4):
+            connected.expect(re.escape(self.own_request(client, message)))
+        elif self.number < (0, 8):
+            text = self._task(client)[1]
+            expected = self.response("") if self.number < (0, 5) else f"{text}\r\n"
+            connected.expect(re.escape(expected.encode()))
+        else:
+            connected.expect_response(200, self._task(client)[1])
+
+    def _task(self, client):
+        """Return the key and the text of the task that a client asks for."""
+        tasks = ("task_01", "see someone"), ("task_02", "read book"), ("task_03", "play basketball")
+        # All threads of v0.8 share one request.
+        return tasks[0 if self.number == (0, 8) else client % 3]
 
     def asks(self, letter, text):
         """Return the lines of a session in which a terminal asks."""

@@ -6,6 +6,7 @@ Each runs on every stage, and must fail on those that do not show it; see confte
 import contextlib
 import html
 import re
+import select
 import selectors
 import signal
 import socket
@@ -17,8 +18,10 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from classroom import kernel
+from classroom.check import candidate
 from classroom.play import FORM, Mismatch
 from classroom.terminal import PATIENCE, Server, wait_until
+from client import shortened
 
 
 def behaviour(text, **kwargs):
@@ -26,11 +29,15 @@ def behaviour(text, **kwargs):
 
     `flaw=True` marks a flaw that a lesson explains: a server without it is no worse. `ours=True`
     marks what is only about our own programs: options, log and exit status. Servers of others need
-    neither of them. All other behaviours have a `hint` for the server's author.
+    neither of them. `theirs=True` marks what only they are asked. All but our own behaviours and
+    flaws have a `hint` for the server's author.
     """
     return pytest.mark.behaviour(text, **kwargs)
 
 
+# So many clients talk at once, so many times. A right server may have a pool of 32 threads.
+MANY, ROUNDS = 24, 5
+MOST_THREADS = 100  # of a server with one client; Java starts 30
 WHOLE_LIST = b"{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'play basketball'}"
 
 
@@ -667,6 +674,39 @@ def test_eight_clients(play, protocol):
 
 
 @behaviour(
+    "many clients talk at the same moment, and each gets its own answer",
+    since="v0.3",
+    hint="What belongs to one client must be in local variables: its socket, and what recv() has "
+    "returned. All threads share a global variable, and the attributes of the server.",
+)
+def test_many_at_once(start_server, connect, protocol):
+    server, clients = start_server(switching=True), []
+    for number in range(MANY):
+        client = connect(server)
+        clients.append(client)
+        # Of some servers, only a few clients may wait for accept() at a time.
+        if not picks_up(server, client):
+            raise Mismatch(f"nobody has called accept() for client number {number + 1}")
+    for message in range(ROUNDS):
+        for number, client in enumerate(clients):
+            client.send(protocol.own_request(number, message))
+        for number, client in enumerate(clients):
+            protocol.expect_own_response(client, number, message)
+
+
+def picks_up(server, client):
+    """Return whether the server has accepted a client, as soon as it is clear."""
+
+    def is_clear():
+        return client.accepted() or (
+            kernel.LINUX and not server.may_sleep and server.at_rest(lambda: not client.accepted())
+        )
+
+    wait_until(is_clear, server.patience)
+    return client.accepted()
+
+
+@behaviour(
     "a client that leaves makes room for the next one",
     hint="After a client has left, the server must serve the next one. Look at what happens "
     'when recv() returns b"".',
@@ -755,50 +795,95 @@ def test_idle_timeout(stage, idle):
 
 
 @behaviour(
+    "while nobody sends anything, the server does no work",
+    hint="A thread that has nothing to do must be blocked in a call like accept(), recv() or "
+    "select(). Look at loops that go on without any bytes, and at where threads are started.",
+)
+def test_no_work(connect, server, protocol):
+    def check(moment):
+        threads, _ = held(server)
+        assert threads <= MOST_THREADS, f"{moment}, and the server has {threads} threads"
+        assert not is_busy(server), f"{moment}, and the server is using the processor"
+
+    check("no client has connected yet")
+    client = connect()
+    picks_up(server, client)
+    check("a client is connected and silent")
+    client.send(protocol.request("hello").encode())
+    assert client.wait(), "it does not answer"
+    check("a client has its answer and is silent")
+
+
+@behaviour(
     "clients that have gone leave no thread, no open file and no work behind",
     hint='Look at whether the loop ends when recv() returns b"", whether you close the socket, '
     "and whether you wait for each child process.",
 )
 def test_nothing_left_behind(connect, server, protocol):
-    def come_and_go(times):
-        for way_to_leave in ("close", "reset") * times:
+    def come_and_go(clients, settled):
+        """Return how many threads and open files are kept of so many clients.
+
+        It looks again until `settled()` of the two numbers is true.
+        """
+        before = held(server)
+        for number in range(clients):
             client = connect()
             client.send(protocol.request("hello").encode())
             assert client.wait(), "it does not answer"
             # All of it: closed with a byte unread, a connection ends with a reset.
             assert client.socket.recv(65536)
-            getattr(client, way_to_leave)()
+            client.reset() if number % 2 else client.close()
 
-    def held():
-        """Return how many threads and open files its processes have."""
-        threads = files = 0
-        for pid in kernel.family(server.child.pid):
-            with contextlib.suppress(psutil.Error):  # it has ended, so it has no open files
-                threads += psutil.Process(pid).num_threads()
-                files += psutil.Process(pid).num_fds()
-        return threads, files
+        def kept():
+            return [now - then for now, then in zip(held(server), before, strict=True)]
 
-    def kept():
-        return [now - then for now, then in zip(held(), before, strict=True)]
+        wait_until(lambda: settled(*kept()), server.patience)
+        return kept()
 
-    assert wait_until(server.at_rest, server.patience), (
-        "no client has connected yet, and the server is using the processor"
-    )
     # What the first clients leave behind may be kept for the next ones.
-    come_and_go(1)
+    come_and_go(2, settled=lambda *_: True)
     assert wait_until(server.at_rest, server.patience), (
         "two clients have left, and the server is still using the processor"
     )
-    before = held()
-    # Who leaves politely costs something, or who does not, or both: four of the eight at least. A
-    # server that is not ours may have a pool, to which it adds one now and then.
-    allowed = 3 if server.foreign else 0
-    come_and_go(4)
-    assert wait_until(lambda: max(kept()) <= allowed, server.patience), (
-        "eight clients have come and gone, and have left {} threads or processes and {} open "
-        "files behind".format(*kept())
+    clients, allowed = 8, 0
+    kept = come_and_go(clients, settled=lambda *kept: max(kept) <= 0 or server.at_rest())
+    if server.foreign and max(kept) > 0:
+        # Who leaves politely is kept, or who does not, or both: half of them at least. A pool, to
+        # which a server adds one now and then, grows less than that.
+        clients, allowed = 24, max(*kept, 6)
+        kept = come_and_go(clients, settled=lambda *kept: max(kept) <= allowed)
+    assert max(kept) <= allowed, (
+        f"{clients} clients have come and gone, and have left {kept[0]} threads or processes and "
+        f"{kept[1]} open files behind"
     )
     assert not is_busy(server), "all clients have left, and the server is still using the processor"
+
+
+@behaviour(
+    "a client may be silent for five seconds",
+    theirs=True,  # ours have an option for it, and a test
+    hint="A client is silent while its user thinks. Look at what settimeout() gets: after a "
+    "minute of silence you may disconnect a client, but not after a few seconds.",
+)
+def test_long_silence(silence, protocol):
+    client = silence.client()
+    if select.select([client.socket], [], [], max(0, silence.until - time.monotonic()))[0]:
+        came = client.socket.recv(1024)
+        what = f"got {shortened(came)}" if came else "was disconnected"
+        seconds = candidate.SILENCE + time.monotonic() - silence.until
+        raise Mismatch(f"a client was silent for {seconds:.1f} seconds, and {what}")
+    client.send(protocol.own_request(0, 0))
+    protocol.expect_own_response(client, 0, 0)
+
+
+def held(server):
+    """Return how many threads and open files the server's processes have."""
+    threads = files = 0
+    for pid in kernel.family(server.child.pid):
+        with contextlib.suppress(psutil.Error):  # it has ended, so it has no open files
+            threads += psutil.Process(pid).num_threads()
+            files += psutil.Process(pid).num_fds()
+    return threads, files
 
 
 def is_busy(server):

@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -99,6 +100,7 @@ def check_here(monkeypatch):
     are silent when they are at rest, as a stage is.
     """
     monkeypatch.setattr(candidate.Candidate, "may_sleep", False)
+    monkeypatch.setattr(candidate, "SILENCE", 0.1)
 
     def check_here(stage, words):
         with mock.patch.dict(os.environ):  # check() clears what pytest has set for this run
@@ -119,6 +121,25 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
     assert behaviour == flaw.caught_by, reported
     assert flaw.report in reported
     assert not is_left(path)
+
+
+@one_stage
+def test_a_short_idle_timeout_is_found(stage, check_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidate, "SILENCE", 4)
+    code = stage.server.read_text(encoding="utf-8")
+    code = code.replace("settimeout(self.timeout)", "settimeout(1.5)")
+    behaviour, reported = first_failure(check_here(stage, [hand_in(tmp_path, "short", code)]))
+    assert behaviour == "a client may be silent for five seconds"
+    assert re.match(r"A client was silent for [1-9]\S+ seconds, and was disconnected", reported)
+
+
+@one_stage
+def test_what_takes_too_long(stage, check_here, monkeypatch):
+    """The verdict is the same alone and in a class: what was not tried does not hold."""
+    monkeypatch.setattr(report, "SECONDS", 0)
+    checked = check_here(stage, [str(stage.server)])
+    assert checked["problem"] == "It takes more than 0 seconds."
+    assert (checked["passed"], checked["held"], len(checked["behaviours"])) == (False, 1, 1)
 
 
 @pytest.mark.parametrize(("before", "stage_name"), [*itertools.pairwise(HERE)])
@@ -144,6 +165,19 @@ def test_what_is_no_server(stage, name, check_here, monkeypatch, tmp_path):
     assert behaviour == "the first message is echoed", reported
     assert expected in reported
     assert not is_left(path)
+
+
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells at once who listens")
+def test_a_server_for_ipv6_that_listens_at_all_addresses(stage, check_here, monkeypatch, tmp_path):
+    """This one listens at ::1 only, so that nobody else can connect to it."""
+    listeners = kernel.listeners
+    monkeypatch.setattr(
+        kernel, "listeners", lambda pids: [("::", port) for _, port in listeners(pids)]
+    )
+    path = hand_in(tmp_path, "ipv6", NO_SERVERS["speaks_ipv6_alone"][0])
+    _, reported = first_failure(check_here(stage, [path]))
+    assert "Your server listens at ::, IPv6 only; let it listen at 127.0.0.1" in reported
 
 
 @one_stage

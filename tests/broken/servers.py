@@ -29,6 +29,7 @@ FIRST = "the first message is echoed"
 EVERY = "every message is echoed"
 SILENT = "a client is served while another one is silent"
 NOTHING_LEFT = "clients that have gone leave no thread, no open file and no work behind"
+NO_WORK = "while nobody sends anything, the server does no work"
 SECOND_WAITS = "a second message stays unread in the kernel"
 POST = "POST stores a task, new or old, for every client"
 
@@ -264,7 +265,7 @@ FLAWS = [
         LEFT,
         LEFT + "            threading.Event().wait()\n",
         NOTHING_LEFT,
-        "have left 8 threads or processes and",
+        "24 clients have come and gone, and have left 24 threads or processes and",
     ),
     Flaw(
         "leaves_the_connection_open",
@@ -272,7 +273,38 @@ FLAWS = [
         LEFT,
         "            self.__dict__.setdefault('kept', []).append(client)\n",
         NOTHING_LEFT,
-        "have left 0 threads or processes and 8 open files behind",
+        "have left 0 threads or processes and 24 open files behind",
+    ),
+    Flaw(
+        "shares_what_it_receives",
+        "v0.3",
+        LOOP + SEND,
+        "            while True:\n                self.data = client.recv(1024)\n"
+        "                if not self.data:\n                    break\n"
+        "                client.sendall(self.data)\n",
+        "many clients talk at the same moment, and each gets its own answer",
+        "but got 'client ",
+    ),
+    Flaw(
+        "asks_again_and_again",
+        "v0.3",
+        LOOP,
+        "            client.setblocking(False)\n            while True:\n                try:\n"
+        "                    data = client.recv(1024)\n                except BlockingIOError:\n"
+        "                    continue\n                if not data:\n"
+        "                    break\n",
+        NO_WORK,
+        "A client is connected and silent, and the server is using the processor",
+    ),
+    Flaw(
+        "starts_threads_without_clients",
+        "v0.3",
+        "        while True:\n            client, address",
+        "        for _ in range(150):\n"
+        "            threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "        while True:\n            client, address",
+        NO_WORK,
+        "No client has connected yet, and the server has 151 threads",
     ),
     # v0.4
     Flaw(

@@ -29,6 +29,7 @@ from classroom.output import Problem, one_line
 from classroom.play import Play
 from classroom.terminal import Breakdown, Server, wait_until
 
+SILENCE = 5  # seconds for which a client says nothing
 START = 3.5  # seconds until it must listen
 ELSEWHERE = 1  # seconds for which it may listen elsewhere before it listens where it should
 MARK = "CHECKED_SERVER"  # an environment variable by which all its processes are known
@@ -38,6 +39,7 @@ LIMITS = {
     resource.RLIMIT_FSIZE: 10 << 20,  # bytes in each file that it writes; its output is one of them
     resource.RLIMIT_CORE: 0,
 }
+SWITCHING = str(Path(__file__).with_name("switching.py"))
 PROCESSES = 200  # and threads, at most
 LONGEST_PROGRAM = 1_000_000  # bytes
 ADDRESSES = {
@@ -56,17 +58,21 @@ class Candidate(Server):
     patience = 2
     _processes = None  # see _processes_of_the_user
 
-    def __init__(self, words, watched=False):
+    def __init__(self, words, watched=False, switching=False):
         """Start the command `words`; see `command` for how it learns its port. Raises Breakdown.
 
-        `watched`: it is a Python file, and the caller wants to see its threads.
+        `watched`: it is a Python file, and the caller wants to see its threads. `switching`: it is
+        one, and its threads take turns after each step; see classroom.check.switching.
         """
         self.number = next(_ports())
         self.mark = f"{_whose()}:{self.number}:{uuid.uuid4().hex}"
         with interrupts.held:
             self._group = ControlGroup.make()
             _open.add(self)
-            super().__init__(command(words, self.number), watched)
+            words = command(words, self.number)
+            if switching:
+                words.insert(1, SWITCHING)
+            super().__init__(words, watched)
 
     def _start(self):
         environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
@@ -92,7 +98,9 @@ class Candidate(Server):
         # A fork bomb is ended before the deadline, because it takes the processor from all others.
         while time.monotonic() < deadline and self.alive() and not self._forks_without_end():
             there = kernel.listeners(kernel.family(self.child.pid))
-            if any(port == self.number and address in ADDRESSES for address, port in there):
+            at = {address for address, port in there if port == self.number}
+            # At :: a server may get all connections, or only those by IPv6.
+            if at & ADDRESSES and (at != {"::"} or not _is_free(self.number)):
                 self._allow_more()
                 return self.number
             if there:
@@ -110,7 +118,7 @@ class Candidate(Server):
                 f"PORT={self.number} {words}"
             )
         if at := [address for address, port in there if port == self.number]:
-            which = "IPv6 only" if at == ["::1"] else "not at 127.0.0.1"
+            which = "IPv6 only" if all(":" in each for each in at) else "not at 127.0.0.1"
             return f"your server listens at {at[0]}, {which}; let it listen at 127.0.0.1"
         if there:
             ports = ", ".join(sorted({str(port) for _, port in there}))
@@ -179,8 +187,10 @@ def started(words, nc):
 
     Raises Breakdown if it does not listen, with what it has printed.
     """
-    watched = len(words) == 1 and words[0].endswith(".py")
-    with contextlib.closing(Candidate(words, watched)) as server, Play(server, nc, False) as player:
+    with (
+        contextlib.closing(Candidate(words, is_python_file(words))) as server,
+        Play(server, nc, False) as player,
+    ):
         try:
             _ = server.port
         except Breakdown as breakdown:
@@ -402,6 +412,11 @@ def read_program(path):
     return program.decode(errors="replace")
 
 
+def is_python_file(words):
+    """Say whether a command is only the name of a Python file."""
+    return len(words) == 1 and words[0].endswith(".py")
+
+
 def command(words, port):
     """Return the command `words` with its port.
 
@@ -410,7 +425,7 @@ def command(words, port):
     """
     if any("{port}" in word for word in words):
         return [word.replace("{port}", str(port)) for word in words]
-    if len(words) == 1 and words[0].endswith(".py"):
+    if is_python_file(words):
         (path,) = words
         takes_port = ["--port", str(port)] if "--port" in read_program(path) else []
         # Python would take a name that begins with - for an option.
