@@ -801,6 +801,7 @@ def test_idle_timeout(stage, idle):
 )
 def test_no_work(connect, server, protocol):
     def check(moment):
+        wait_until(server.at_rest, server.patience)  # it may still be starting threads
         threads, _ = held(server)
         assert threads <= MOST_THREADS, f"{moment}, and the server has {threads} threads"
         assert not is_busy(server), f"{moment}, and the server is using the processor"

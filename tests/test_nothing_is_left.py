@@ -274,7 +274,9 @@ def test_an_interrupt_while_a_check_does_not_react(tmp_path, monkeypatch, times)
             return psutil.STATUS_STOPPED in [psutil.Process(pid).status() for pid in is_left(path)]
 
     async def interrupt():
-        checking = asyncio.create_task(whole_class.check_in_a_process(stages()[-1], path))
+        checking = asyncio.create_task(
+            whole_class.Class(stages()[-1], [path], {}).check_in_a_process(path)
+        )
         while not is_stopped():
             await asyncio.sleep(0.01)
         for _ in range(times):
@@ -300,7 +302,8 @@ def test_a_server_that_turns_on_its_check(tmp_path, monkeypatch, number, seconds
     monkeypatch.setattr(whole_class, "TO_END", 0.5)
     stage = stages()[-1]
     path = turns_on_its_check(tmp_path, number)
-    report = asyncio.run(whole_class.check_in_a_process(stage, str(path)))
+    servers = whole_class.Class(stage, [str(path)], {})
+    report = asyncio.run(servers.check_in_a_process(str(path)))
     assert report["problem"] == problem
     assert report["held"] < report["of"] or number == signal.SIGSTOP
     assert report["held"] > 0 or number == signal.SIGSTOP

@@ -36,6 +36,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=PAGE_IDS)
 # The languages of blocks that a test below checks.
 CHECKED = {"diff", "python", "python client", "sh", "sh server", "sh client"}
 CHECKED |= {"sh flask", "session flask", "sh flask check"}  # by test_flask.py and test_check.py
+CHECKED |= {"toml", "yaml", "sh gradescope"}  # by test_marks.py
 CHECKED |= {f"session {name}" for name in NAMES}
 CHECKED |= {f"report {flaw.name}" for flaw in FLAWS}
 

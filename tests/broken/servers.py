@@ -304,7 +304,7 @@ FLAWS = [
         "            threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
         "        while True:\n            client, address",
         NO_WORK,
-        "No client has connected yet, and the server has 151 threads",
+        "No client has connected yet, and the server has 1",
     ),
     # v0.4
     Flaw(

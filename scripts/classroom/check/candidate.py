@@ -50,6 +50,10 @@ ADDRESSES = {
 }  # at which a server gets connections to 127.0.0.1
 
 
+class NoServer(Breakdown):
+    """The command has not become a server: it ended, or it does not listen where it should."""
+
+
 class Candidate(Server):
     """A server process that need not log where it listens: it gets a port, and we look there."""
 
@@ -92,7 +96,7 @@ class Candidate(Server):
 
     @functools.cached_property
     def port(self):
-        """The port on which it listens. Waits until it does; raises Breakdown if it never does."""
+        """The port on which it listens. Waits until it does; raises NoServer if it never does."""
         deadline = time.monotonic() + START
         there, elsewhere = [], None
         # A fork bomb is ended before the deadline, because it takes the processor from all others.
@@ -107,7 +111,7 @@ class Candidate(Server):
                 elsewhere = elsewhere or time.monotonic()
                 deadline = min(deadline, elsewhere + ELSEWHERE)
             time.sleep(0.01)  # nothing notifies us when it listens
-        raise Breakdown(self._why_not(there))
+        raise NoServer(self._why_not(there))
 
     def _why_not(self, there):
         """Say what is wrong with a server that does not listen where it should."""

@@ -1,11 +1,19 @@
 """Checks a server that you have written against the behaviours of a stage."""
 
 import argparse
+from pathlib import Path
 
-from classroom.check import candidate, new, report, whole_class
+from classroom.check import candidate, exports, new, report, whole_class, writers
+from classroom.check.points import read_points
 from classroom.course import stages
 from classroom.output import Page
 
+EXPORTS = {
+    "csv": exports.Csv,
+    "junit": exports.Junit,
+    "gradescope": exports.Gradescope,
+    "feedback": exports.Feedback,
+}
 EPILOG = """\
 Your server must listen on 127.0.0.1, at the port that the checker chooses. {port} in the command
 becomes that port. A Python file that contains --port gets it as an option. Any other command
@@ -29,8 +37,20 @@ def parse_arguments():
     )
     parser.add_argument("stage", metavar="STAGE", help="v0.3 for example")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="starts your server")
-    parser.add_argument("--all", action="store_true", help="go on after the first that fails")
+    parser.add_argument(
+        "--all", action="store_true", help="go on after a failure, as --each and all files do"
+    )
+    parser.add_argument("--only", metavar="NAME", help="try only the behaviour of this name")
+    parser.add_argument(
+        "--points",
+        metavar="FILE",
+        help="TOML with a line NAME = NUMBER for each behaviour that counts",
+    )
     parser.add_argument("--json", action="store_true", help="write the report as JSON")
+    parser.add_argument("--csv", metavar="FILE", help="write a table, with a row for each server")
+    parser.add_argument("--junit", metavar="FILE", help="write the XML that CI systems show")
+    parser.add_argument("--gradescope", metavar="FILE", help="write Gradescope's results.json")
+    parser.add_argument("--feedback", metavar="FOLDER", help="write a page for each author")
     many = parser.add_mutually_exclusive_group()
     many.add_argument("--each", action="store_true", help="COMMAND is a pattern of files")
     many.add_argument("--new", action="store_true", help="write a server to start from")
@@ -43,6 +63,8 @@ def parse_arguments():
         parser.error("--new needs one folder")
     if options.new and len(here) == 1:
         parser.error("--new needs the stage before; at a tag it is not there")
+    if options.each and options.gradescope:
+        parser.error("--gradescope is for one server; Gradescope starts it for each submission")
     options.new = options.new and options.command[0]
     if not (options.each or options.new) and (
         problem := candidate.problem_of_command(*options.command)
@@ -58,8 +80,21 @@ def main():
         return new.write_new(options.stage, options.new)
     options.stage.sessions()  # raises SessionError for a malformed lesson
     candidate.sweep()
+    weights = read_points(options.points) if options.points else None
+    kinds = [kind for kind in EXPORTS if getattr(options, kind)]
+    behaviours = {}
+    if options.each or options.only or weights or kinds:  # otherwise, to collect them takes time
+        behaviours = report.behaviours_of(options.stage, options.only, weights)
+    paths = whole_class.files_of(options.command) if options.each else []
+    outputs = [EXPORTS[kind](getattr(options, kind), behaviours) for kind in kinds]
     if options.each:
-        return whole_class.check_each(options.stage, options.command, options.all, options.json)
-    writer = report.AsJson() if options.json else report.OnPage(Page())
-    result = report.check(options.stage, options.command, options.all, writer)
-    return 0 if result["passed"] else 1
+        chosen = {"only": options.only, "points": options.points}
+        servers = whole_class.Class(options.stage, paths, behaviours, **chosen)
+        return whole_class.check_each(servers, options.json, outputs)
+    writer = writers.AsJson() if options.json else writers.OnPage(Page())
+    go_on = options.all or bool(kinds)
+    checking = report.Report(options.stage, writer, go_on, only=options.only, weights=weights)
+    checked = checking.check(options.command)
+    for output in outputs:
+        output.add(Path(options.command[-1]).name, checked)
+    return 0 if checked["passed"] else 1

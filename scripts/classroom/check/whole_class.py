@@ -9,11 +9,11 @@ import signal
 import sys
 from pathlib import Path
 
-from rich.table import Table
+from rich.text import Text
 
 from classroom import interrupts
 from classroom.check.candidate import sweep
-from classroom.check.report import read_json
+from classroom.check.writers import read_json
 from classroom.course import ROOT
 from classroom.output import Misuse, Page, one_line
 
@@ -35,31 +35,61 @@ def files_of(patterns):
     return sorted(paths)
 
 
-async def check_in_a_process(stage, path, go_on=False):
-    """Check a file in a process of its own; return the report, whatever happens."""
-    words = [ROOT / "scripts" / "check", "--json", *["--all"] * go_on, stage.name, "--", path]
-    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-    starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
-    try:
-        checking = await asyncio.shield(starting)
-    except asyncio.CancelledError:  # at Ctrl-C; first let it start, or we could not end it
-        await _end(await starting)
-        raise
-    output = asyncio.create_task(checking.communicate())
-    try:
-        await asyncio.wait({output}, timeout=SECONDS)
-    finally:
-        in_time = output.done()
-        await _end(checking)
-    written, errors = await output
-    report = read_json(written.decode())
-    if not in_time:
-        report["problem"] = f"It is not done after {SECONDS} seconds."
-    elif "seconds" not in report:
-        last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
-        reason = last_line or f"the check ended with status {checking.returncode}"
-        report["problem"] = f"It could not be checked: {reason}"
-    return report | {"command": path}
+class Class:
+    """The checks of many servers against one stage."""
+
+    def __init__(self, stage, paths, behaviours, only=None, points=None):
+        """`behaviours` are those to check, as `behaviours_of` returns them.
+
+        `only` is the name of one, and `points` that of a file, as for ./scripts/check.
+        """
+        self.paths = paths
+        self.behaviours = behaviours
+        self.words = [str(ROOT / "scripts" / "check"), "--json", "--all"]
+        self.words += [f"--only={only}"] * bool(only) + [f"--points={points}"] * bool(points)
+        self.words.append(stage.name)
+
+    async def check_all(self, done):
+        """Check all servers; call `done(path, report)` for each when its report is known."""
+        # For much of its time, a check waits.
+        turns = asyncio.Semaphore(2 * (os.cpu_count() or 1))
+
+        async def check_in_turn(path):
+            async with turns:
+                report = await self.check_in_a_process(path)
+            done(path, report)
+
+        # Without return_exceptions, the first check that ends at Ctrl-C would cancel the others.
+        checks = map(check_in_turn, self.paths)
+        for error in await asyncio.gather(*checks, return_exceptions=True):
+            if error:
+                raise error
+
+    async def check_in_a_process(self, path):
+        """Check a file in a process of its own; return the report, whatever happens."""
+        words = [*self.words, "--", path]
+        pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+        starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
+        try:
+            checking = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # at Ctrl-C; first let it start, or we could not end it
+            await _end(await starting)
+            raise
+        output = asyncio.create_task(checking.communicate())
+        try:
+            await asyncio.wait({output}, timeout=SECONDS)
+        finally:
+            in_time = output.done()
+            await _end(checking)
+        written, errors = await output
+        report = read_json(written.decode(), self.behaviours)
+        if not in_time:
+            report["problem"] = f"It is not done after {SECONDS} seconds."
+        elif "seconds" not in report:
+            last_line = errors.decode(errors="replace").strip().rpartition("\n")[2]
+            reason = last_line or f"the check ended with status {checking.returncode}"
+            report["problem"] = f"It could not be checked: {reason}"
+        return report | {"command": path}
 
 
 async def _end(checking):
@@ -78,27 +108,21 @@ async def _end(checking):
             sweep()
 
 
-async def _check_all(stage, paths, go_on, reports):
-    """Check all files; put each report into `reports` when it is known."""
-    # For much of its time, a check waits.
-    turns = asyncio.Semaphore(2 * (os.cpu_count() or 1))
+def check_each(servers, as_json, exports):
+    """Check all servers of a Class, and write a row for each as soon as it is done.
 
-    async def check_in_turn(path):
-        async with turns:
-            reports[path] = await check_in_a_process(stage, path, go_on)
-        print(f"{len(reports)} of {len(paths)}: {one_line(path)}", file=sys.stderr)
-
-    # Without return_exceptions, the first check that ends at Ctrl-C would cancel the others.
-    for error in await asyncio.gather(*map(check_in_turn, paths), return_exceptions=True):
-        if error:
-            raise error
-
-
-def check_each(stage, patterns, go_on, as_json):
-    """Check many files and print a table, at Ctrl-C of those that are done; return the status."""
-    paths = files_of(patterns)
-    reports = {}
+    Return the status. At Ctrl-C, all that is done has been written.
+    """
+    reports = []
+    writer = Rows(servers.paths, as_json)
     interrupt = []
+
+    def done(path, report):
+        reports.append(report)
+        name = writer.names[path]
+        for export in exports:
+            export.add(name, report)
+        writer.add(name, report, len(reports))
 
     async def check_until_interrupted():
         checks = asyncio.current_task()
@@ -111,7 +135,7 @@ def check_each(stage, patterns, go_on, as_json):
         for number in interrupts.SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 asyncio.get_running_loop().add_signal_handler(number, end, number)
-        await _check_all(stage, paths, go_on, reports)
+        await servers.check_all(done)
 
     try:
         asyncio.run(check_until_interrupted())
@@ -119,33 +143,62 @@ def check_each(stage, patterns, go_on, as_json):
         raise KeyboardInterrupt(interrupt[0]) from None
     finally:
         interrupts.install()
-        print_reports([reports[path] for path in paths if path in reports], as_json)
-        if missing := len(paths) - len(reports):
-            print(f"check: {missing} of {len(paths)} were not checked", file=sys.stderr)
-    return 0 if all(report["passed"] for report in reports.values()) else 1
+        writer.end()
+        if missing := len(servers.paths) - len(reports):
+            print(f"check: {missing} of {len(servers.paths)} were not checked", file=sys.stderr)
+    return 0 if all(report["passed"] for report in reports) else 1
 
 
-def print_reports(reports, as_json):
-    """Print a row for each report."""
-    if as_json:
-        print(json.dumps(reports, indent=2))
-        return
-    table = Table("server", "holds", "the first that does not", box=None, pad_edge=False)
-    table.columns[0].overflow = "fold"
-    names = [report["command"] for report in reports]
-    if len(names) > 1:  # leave out the folders that all have in common
-        common = os.path.commonpath([Path(name).absolute().parent for name in names])
-        names = [os.path.relpath(name, common) for name in names]
-    for name, report in zip(names, reports, strict=True):
-        failed = [result for result in report["behaviours"] if not result["holds"]]
-        problem = report.get("problem", "")
-        if failed:
-            problem = failed[0]["behaviour"]
-            if not failed[0]["hint"]:  # the server has ended, or never listened
-                last_line = failed[0]["last_lines"].rpartition("\n")[2]
-                problem = f"{failed[0]['problem']} {last_line[:200]}"
-        style = "green" if report["passed"] else "red"
-        table.add_row(
-            one_line(name), f"{report['held']} of {report['of']}", one_line(problem), style=style
-        )
-    Page(columns=1000).print(table)  # into a pipe, a row is a line
+def short_names(paths):
+    """Return the names of files without the folders that all have in common, by their paths."""
+    if len(paths) == 1:
+        return {path: "/".join(Path(path).parts[-2:]) for path in paths}
+    common = os.path.commonpath([Path(path).absolute().parent for path in paths])
+    return {path: os.path.relpath(path, common) for path in paths}
+
+
+class Rows:
+    """Writes a row for each server: as a table, or as JSON."""
+
+    def __init__(self, paths, as_json):
+        self.of = len(paths)
+        self.names = short_names(paths)
+        self.as_json = as_json
+        self.page = Page(columns=1000)  # into a pipe, a row is a line
+        self.width = max(len("server"), *(len(one_line(name)) for name in self.names.values()))
+        self.comma = "["
+        if not as_json:
+            self._row("server", "points", "holds", "the first that does not hold", "bold")
+
+    def add(self, name, report, number):
+        if self.as_json:
+            print(f"{self.comma}\n{json.dumps(report)}", end="", flush=True)
+            self.comma = ","
+        else:
+            points = f"{report['points']:g}/{report['of_points']:g}"
+            style = "green" if report["passed"] else "red"
+            self._row(name, points, f"{report['held']}/{report['of']}", why_not(report), style)
+        if not sys.stdout.isatty():
+            print(f"{number} of {self.of}: {one_line(name)}", file=sys.stderr)
+
+    def _row(self, name, points, held, problem, style):
+        row = f"{one_line(name):{self.width}}  {points:>6}  {held:>5}  {one_line(problem)}"
+        self.page.print(Text(row.rstrip(), style=style, overflow="fold"))
+        sys.stdout.flush()
+
+    def end(self):
+        if self.as_json:
+            print("[]" if self.comma == "[" else "\n]")
+
+
+def why_not(report):
+    """Return in a few words what is wrong with a server; "" if it passes."""
+    failed = [result for result in report["behaviours"] if result["holds"] is False]
+    if not failed:
+        return report.get("problem", "")
+    first = failed[0]
+    if first["hint"]:
+        return first["behaviour"]
+    # The server has ended, or never listened.
+    last_line = first["last_lines"].rpartition("\n")[2]
+    return f"{first['behaviour']}: {first['problem']} {last_line[:200]}"
