@@ -9,7 +9,7 @@ import time
 
 from classroom import kernel
 from classroom.check.response import first_response
-from classroom.play import Mismatch
+from classroom.play import Mismatch, shortened
 from classroom.terminal import Breakdown
 
 
@@ -37,6 +37,7 @@ class Client:
     def send(self, data):
         """Send bytes; raise Mismatch if the server does not read them."""
         self.sent.append(data)
+        self.server.note(f"a client had sent {shortened(data)}")
         try:
             self.socket.sendall(data)
         except ConnectionError:
@@ -122,10 +123,12 @@ class Client:
         if len(received) > self.MOST:
             end = ["more and more after that"]
         got = " and ".join([shortened(received)] * bool(received) + end)
-        return Mismatch(
+        mismatch = Mismatch(
             f"a client sent {self.last_sent()} and should have got {described}, "
             f"but got {got or 'nothing'}"
         )
+        mismatch.sent, mismatch.received = self.sent[-1] if self.sent else b"", received
+        return mismatch
 
     def wait(self):
         """Wait for something to read; return False if the server is at rest and nothing came."""
@@ -145,10 +148,12 @@ class Client:
         return bool(select.select([self.socket], [], [], seconds)[0])
 
     def close(self):
+        self.server.note("a client had left")
         self.socket.close()
 
     def reset(self):
         """Close so that the other end gets a reset instead of a polite goodbye."""
+        self.server.note("a client had reset its connection")
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -156,9 +161,3 @@ class Client:
 def literal(pattern):
     """Return the bytes that a pattern without operators matches."""
     return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)
-
-
-def shortened(data):
-    """Return bytes as Python writes them; of many, the first and the last ones."""
-    text = repr(data)[1:]
-    return text if len(text) < 100 else f"{text[:40]} … {text[-20:]} ({len(data)} bytes)"

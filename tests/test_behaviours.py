@@ -57,6 +57,18 @@ def test_first_message(play):
 
 
 @behaviour(
+    "a line comes back with its line end, unchanged",
+    until="v0.3",
+    hint="Send back exactly what recv() returned. strip() removes the line end, and print() or a "
+    "function for lines may add another one.",
+)
+def test_line_end(connect):
+    client = connect()
+    client.send(b"hello\n")
+    client.expect(b"hello\n")
+
+
+@behaviour(
     "a second message stays unread in the kernel",
     until="v0.1",
     hint="After its answer, v0.1 calls accept() again and leaves the connection open. Look at "
@@ -729,10 +741,11 @@ def test_next_client_after_silence(play, protocol):
     hint="A client may reset the connection. Then recv() or sendall() raises "
     "ConnectionResetError, which must not end the server.",
 )
-def test_next_client_after_reset(play, protocol, connect):
+def test_next_client_after_reset(play, protocol, connect, server):
     client = connect()
     wait_until(client.accepted)
     client.reset()
+    server.wait_for_rest()  # if it ends now, this is the reason
     play(protocol.talks("A", "hello"))
 
 

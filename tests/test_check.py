@@ -9,10 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from unittest import mock
 
 import psutil
 import pytest
+from broken import mistakes
+from broken.mistakes import MISTAKES
 from broken.servers import FLAWS, NO_SERVERS
 from classroom import kernel
 from classroom.check import candidate, report, whole_class
@@ -61,7 +64,8 @@ def hand_in(folder, name, code):
 def first_failure(report):
     """Return the first behaviour that does not hold, and all that its author is reported of it."""
     failed = next(result for result in report["behaviours"] if result["holds"] is False)
-    reported = [failed[part] for part in ("problem", "aftermath", "hint", "last_lines")]
+    parts = ("cause", "problem", "aftermath", "hint", "last_lines")
+    reported = [failed[part] for part in parts]
     return failed["behaviour"], " ".join(filter(None, reported))
 
 
@@ -85,7 +89,7 @@ class NoWriter:
     def progress(self, done, of):
         pass
 
-    def add(self, result, error):
+    def add(self, result, clients):
         pass
 
     def end(self, report):
@@ -121,6 +125,115 @@ def test_a_flaw_is_found(flaw, check_here, tmp_path):
     assert behaviour == flaw.caught_by, reported
     assert flaw.report in reported
     assert not is_left(path)
+
+
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere the kernel tells less")
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_mistake_is_named(stage, mistake, check_here, tmp_path):
+    """By the first sentence of the report."""
+    assert mistakes.SERVER.count(mistake.old) == 1
+    code = mistakes.SERVER.replace(mistake.old, mistake.new)
+    checked = check_here(stage, [hand_in(tmp_path, "mistaken", code)])
+    failed = next(result for result in checked["behaviours"] if result["holds"] is False)
+    pattern = re.escape(mistake.first).replace("…", ".*")
+    assert re.match(pattern, failed["cause"] or failed["problem"]), failed
+
+
+def test_the_table_of_mistakes():
+    """docs/check.md shows what the test above holds the check to."""
+    page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")
+    table = "".join(f"| {mistake.name} | {mistake.first} |\n" for mistake in MISTAKES)
+    assert f"| mistake | the check says first |\n|---|---|\n{table}\n" in page
+
+
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere the kernel tells less")
+def test_what_a_failure_tells(stage, check_here, tmp_path):
+    """What to type by hand, the lessons to read, and what the server printed until that moment."""
+    path = hand_in(tmp_path, "alone", HERE["v0.2"].server.read_text(encoding="utf-8"))
+    checked = check_here(stage, [path])
+    failed = next(result for result in checked["behaviours"] if result["holds"] is False)
+    assert failed["by_hand"] == [
+        f"server: python3 {path} --port 9000",
+        "A: nc 127.0.0.1 9000",
+        "B: nc 127.0.0.1 9000, then type 'hello'",
+    ]
+    assert failed["lessons"] == ["stages/v0.3/README.md"]
+    assert failed["last_lines"].endswith(" accepted")  # A had not left yet
+    deaf = hand_in(tmp_path, "deaf", DEAF)
+    failed = check_here(stage, [deaf])["behaviours"][0]
+    assert failed["by_hand"][0] == f"server: PORT=9000 python3 {deaf}"
+    assert failed["lessons"] == ["stages/v0.3/README.md", "stages/v0.1/README.md"]
+
+
+DEAF = """
+import os, socket, time
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+time.sleep(60)
+"""
+
+
+@one_stage
+def test_a_long_answer_is_shortened(stage, check_here, tmp_path):
+    code = mistakes.SERVER.replace("sendall(data)", 'sendall(b"spam\\n" * 800_000)')
+    failed = check_here(stage, [hand_in(tmp_path, "spams", code)])["behaviours"][0]
+    assert re.search(r"spam … \([\d,]+ characters\)", failed["terminals"]["A"])
+    assert re.search(r"shows 'spam.{20,80} … .{10,60}' \([\d,]+ characters\)", failed["problem"])
+    assert len(json.dumps(failed)) < 3000
+
+
+@one_stage
+def test_the_authors_own_python_runs_a_file(stage, check_here, tmp_path, monkeypatch):
+    """The one on the PATH, or the one of the first line; not ours, which has other libraries."""
+    code = mistakes.SERVER.replace("sendall(data)", "close()")
+    tell = f"import sys\nprint(sys.executable)\n{code}"
+    for name in ("python3", "python3.77"):
+        python = tmp_path / name
+        run(tmp_path, sys.executable, "-m", "venv", "--without-pip", f"{python}.d")
+        python.write_text(f'#!/bin/sh\nexec "{python}.d/bin/python3" "$@"\n')
+        python.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(candidate, "real_python", candidate.real_python.__wrapped__)
+    for first_line, name in (
+        ("", "python3"),
+        ("#!/usr/bin/env python3.77\n", "python3.77"),
+        ("#!/no/such/folder/python3.99\n", "python3"),
+    ):
+        (tmp_path / "server.py").write_text(first_line + tell)
+        failed = check_here(stage, [str(tmp_path / "server.py")])["behaviours"][0]
+        assert f"{tmp_path}/{name}.d/bin/python3" in failed["last_lines"]
+
+
+@one_stage
+def test_servers_with_the_same_port(stage, tmp_path):
+    """Each has a network of its own, so each is told the same."""
+    code = "from classroom.check.network import can_isolate\nprint(can_isolate())"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    if command(sys.executable, "-c", code, env=environment).stdout.strip() != "True":
+        leave_out("this system lets no process have a network of its own")
+    for number in range(4):
+        fixed = mistakes.SERVER.replace('("127.0.0.1", port)', '("127.0.0.1", 9000)')
+        hand_in(tmp_path, f"fixed_{number}", fixed)
+    table, _ = check(stage.name, "--each", f"{tmp_path}/*/{SERVER}", status=1)
+    _, *rows = table.splitlines()
+    assert len(rows) == 4
+    assert all("Your server listens on port 9000 instead of" in row for row in rows)
+
+
+@one_stage
+def test_a_class_with_a_command(stage, tmp_path):
+    """The command says how each folder is run."""
+    for name, code in (("anna", mistakes.SERVER), ("ben", "import sys; sys.exit(3)")):
+        hand_in(tmp_path, name, code)
+    words = ["--only", "first-message", stage.name, "--each", f"{tmp_path}/*", "--"]
+    words += [sys.executable, f"{{file}}/{SERVER}", "--port", "{port}"]
+    table, _ = check(*words, status=1)
+    rows = {row.split()[0]: row for row in table.splitlines()}
+    assert rows["anna"].endswith("1/1")
+    assert "ended with status 3" in rows["ben"]
+    _, errors = check(stage.name, "--each", "--", "node", "{file}", status=2)
+    assert "--each needs a pattern of files before the command" in errors
 
 
 @one_stage
@@ -448,11 +561,24 @@ def test_all_goes_on_after_a_failure(stage, tmp_path):
         ("STAGE tests/conftest.py tests/conftest.py", "one file at a time; --each takes"),
         ("--new STAGE a b", "--new needs one folder"),
         ("STAGE tests", "tests is a folder; name the file in it"),
+        ("STAGE FOLDER/server.c", "compile it with gcc -pthread -o server FOLDER/server.c, and"),
+        ("STAGE FOLDER/server.go", "compile it with go build -o server FOLDER/server.go, and"),
+        ("STAGE FOLDER/server.rb", "as in: -- ruby FOLDER/server.rb {port}"),
+        ("STAGE FOLDER/server.java", "as in: -- java FOLDER/server.java {port}"),
+        ("STAGE FOLDER/server.sh", "as in: -- sh FOLDER/server.sh {port}"),
+        ("STAGE FOLDER/windows", "FOLDER/windows has the line ends of Windows"),
+        ("STAGE FOLDER/old", "the first line of FOLDER/old names python1.5, which is not there"),
     ],
 )
-def test_misuse(stage, words, problem):
-    _, errors = check(*words.replace("STAGE", stage.name).split(), status=2)
-    assert problem in errors.splitlines()[-1]
+def test_misuse(stage, words, problem, tmp_path):
+    for end in ("c", "go", "rb", "java", "sh"):
+        (tmp_path / f"server.{end}").touch()
+    for name, line in (("windows", "#!/bin/sh\r\n"), ("old", "#!/usr/bin/env python1.5\n")):
+        (tmp_path / name).write_bytes(line.encode())
+        (tmp_path / name).chmod(0o755)
+    words = words.replace("STAGE", stage.name).replace("FOLDER", str(tmp_path))
+    _, errors = check(*words.split(), status=2)
+    assert problem.replace("FOLDER", str(tmp_path)) in errors.splitlines()[-1]
 
 
 @one_stage

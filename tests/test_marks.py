@@ -22,10 +22,18 @@ NASTY = "=1+1 <b>&\x1b[2J\u202e ```\n````"
 
 def behaviour(name, holds, taught=True, points=1, **rest):
     told = {"name": name, "behaviour": f"{name} <is> held", "taught": taught, "points": points}
-    return told | {"lesson": "stages/v0.3/README.md", "holds": holds} | rest
+    return told | {"lessons": ["stages/v0.3/README.md"], "holds": holds} | rest
 
 
-FAILED = {"problem": NASTY, "aftermath": "", "hint": "Look.", "last_lines": NASTY}
+FAILED = {
+    "cause": "",
+    "ended": False,
+    "problem": NASTY,
+    "aftermath": "",
+    "hint": "Look.",
+    "by_hand": [],
+    "last_lines": NASTY,
+}
 BEHAVIOURS = {
     each["name"]: each
     for each in (

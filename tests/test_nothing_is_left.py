@@ -146,7 +146,7 @@ def test_a_check_that_is_ended_leaves_nothing(stubborn, each, number):
     words = ["./scripts/check", "--all", *each, NAME, stubborn]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
     with started(words, **pipes) as checking:
-        assert wait_until(lambda: len(is_left(f"python {stubborn}")) >= 2, 20)
+        assert wait_until(lambda: len(is_left(f"python3 {stubborn}")) >= 2, 20)
         os.killpg(checking.pid, number)  # as a terminal does
         _, errors = checking.communicate(timeout=20)
         assert checking.returncode == 128 + number, errors.decode()

@@ -7,6 +7,7 @@ while instead.
 import contextlib
 import errno
 import os
+import platform
 import socket
 import struct
 import sys
@@ -98,6 +99,16 @@ def listeners(pids):
     ]
 
 
+def udp_ports(pids):
+    """Return the ports of the UDP sockets of these processes."""
+    ports = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            found = psutil.Process(pid).net_connections("udp")
+            ports |= {each.laddr.port for each in found if each.laddr}
+    return ports
+
+
 class _End(NamedTuple):
     """One end of a connection, as the kernel describes it."""
 
@@ -187,6 +198,17 @@ def _files(pid):
         with contextlib.suppress(OSError):  # it was closed meanwhile
             found.add(os.readlink(f"/proc/{pid}/fd/{name}"))
     return found
+
+
+def reads_keyboard(pid):
+    """Say whether a thread of `pid` waits for standard input, as far as we may know."""
+    number = {"x86_64": "0", "aarch64": "63"}.get(platform.machine())  # of the system call read
+    for thread in _names(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):  # it ended, or we may not look
+            call = Path(f"/proc/{pid}/task/{thread}/syscall").read_text().split()
+            if call[:2] == [number, "0x0"]:
+                return True
+    return False
 
 
 def at_rest(pid, look=lambda: True, but=()):

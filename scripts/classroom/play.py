@@ -26,11 +26,15 @@ class Mismatch(Problem, AssertionError):
 
     The message says what was expected, what came, what each terminal shows, and the server's log.
     Its parts, for callers that word it differently: the `line` of the session, `what` came instead,
-    the `record` of that moment, and what happened when the other clients left (`aftermath`).
+    the `record` of that moment, what the terminal had shown that was not expected (`unseen`), and
+    what happened when the other clients left (`aftermath`). If a terminal has shown something after
+    all expected lines: its letter (`extra`). Of a client without a terminal: the bytes that it
+    `sent` last and has `received`. Of a server of others: its `facts`.
     """
 
-    line = what = aftermath = ""
-    record = None
+    line = what = unseen = extra = aftermath = ""
+    record = facts = None
+    sent = received = b""
 
 
 def is_alike(line, expected):
@@ -41,6 +45,13 @@ def is_alike(line, expected):
     free = re.compile(rb"(error: |HTTP/1\.1 \d+ ).*")
     found, ours = free.fullmatch(line), free.fullmatch(expected)
     return bool(found and ours) and found[1] == ours[1]
+
+
+def shortened(data):
+    """Return text or bytes as Python writes them; of much, the beginning and the end."""
+    text = repr(data).removeprefix("b")
+    size = f"({len(data):,} {'bytes' if isinstance(data, bytes) else 'characters'})"
+    return text if len(text) < 100 else f"{text[:40]} … {text[-20:]} {size}"
 
 
 class Play:
@@ -83,7 +94,9 @@ class Play:
                 closed = any(t.closed_by_server() for t in self.terminals.values() if not t.left)
                 if closed and self.server.has_ended():
                     ended = f"the server {self.server.how_it_ended()}"
-                    raise Breakdown(self._report(self.record(step), ended)) from mismatch
+                    breakdown = Breakdown(self._report(self.record(step), ended))
+                    breakdown.record = self.record(step)
+                    raise breakdown from mismatch
                 raise self._explained(step, mismatch) from None
             if step.action not in {"remark", "thread"}:
                 self.actions[step.terminal] = step.action
@@ -97,7 +110,10 @@ class Play:
         for terminal in self.terminals.values():
             terminal.read()
             if self.checks and terminal.has_more():
-                raise self._explained(steps[-1], f"then {self._shown(terminal)}")
+                mismatch = self._explained(steps[-1], f"then {self._shown(terminal)}")
+                mismatch.extra = terminal.name
+                mismatch.unseen = terminal.unseen.decode(errors="backslashreplace")
+                raise mismatch
 
     def run(self, steps):
         """Do all steps; see `steps`."""
@@ -172,6 +188,9 @@ class Play:
 
     def connect(self, name):
         """Start nc in the terminal of this name, and wait until it is connected."""
+        if self.server.foreign and kernel.LINUX:  # if it ends of what came before, it ends now
+            wait_until(self.server.at_rest, QUIET)
+        self.server.note(f"{name} had connected")
         terminal = self.terminals[name] = Terminal(name, self.server.port, self.nc)
         # Clients are accepted in the order in which they are connected, not started.
         wait_until(lambda: terminal.connected() or not terminal.child.isalive(), PATIENCE)
@@ -189,6 +208,7 @@ class Play:
         if not wait_until(terminal.is_ready, PATIENCE):
             raise Mismatch(self._shown(terminal))
         for line in self._with_headers(text) if self.server.demands_headers else [text]:
+            self.server.note(f"{name} had typed {shortened(line)}")
             terminal.type(terminal.with_port(line))
             if not wait_until(terminal.delivered, PATIENCE):
                 raise Breakdown(f"{name}'s line did not reach the server's kernel")
@@ -277,6 +297,7 @@ class Play:
                 wait_until(settled, self.server.patience)
             else:
                 terminal.read(seconds=QUIET)
+        self.server.note(f"{terminal.name} had left")
         terminal.press_ctrl_c()
         if self.checks:
             self._expect_no_more(terminal)
@@ -313,6 +334,10 @@ class Play:
         record = self.record(step)
         mismatch = Mismatch(self._report(record, what))
         mismatch.line, mismatch.what, mismatch.record = step.line, str(what), record
+        if step.action == "shows":
+            mismatch.unseen = self.terminals[step.terminal].unseen.decode(errors="backslashreplace")
+        if self.server.foreign:
+            mismatch.facts = self.server.facts()
         if self.server.foreign and step.action == "shows":
             mismatch.aftermath = self._aftermath(step.terminal)
         return mismatch
@@ -331,11 +356,13 @@ class Play:
                 return f"{answered}{one}."
         return ""
 
-    @staticmethod
-    def _where_it_lies(terminal):
-        """Say what happened to the line that has no answer, if the kernel knows."""
+    def _where_it_lies(self, terminal):
+        """Say what happened to the line that has no answer, if the kernel knows.
+
+        Of a server of others, the check finds out more.
+        """
         found = terminal.connection()
-        if terminal.unseen or found is None or found.accepted is None:
+        if self.server.foreign or terminal.unseen or found is None or found.accepted is None:
             return ""
         if not found.accepted:
             return f"; nobody has called accept() for {terminal.name}"
@@ -343,11 +370,9 @@ class Play:
 
     @staticmethod
     def _shown(terminal):
-        shown = (
-            repr(terminal.unseen.decode(errors="backslashreplace"))
-            if terminal.unseen
-            else "nothing"
-        )
+        shown = "nothing"
+        if terminal.unseen:
+            shown = shortened(terminal.unseen.decode(errors="backslashreplace"))
         closed = ", and its connection is closed" if terminal.closed_by_server() else ""
         return f"{terminal.name} shows {shown}{closed}"
 

@@ -250,6 +250,7 @@ class Server:
     demands_headers = False  # an HTTP server that refuses a request without them
     may_sleep = False  # it may send more after a rest; a stage of the course never does
     patience = PATIENCE  # seconds to wait for an answer
+    last_event = ""  # before it ended: what a client had done last, if one had done something
 
     def __init__(self, words, watched=False):
         """Start the command `words`; it becomes ready while the caller does something else.
@@ -302,6 +303,11 @@ class Server:
 
     def alive(self):
         return self.child.isalive()
+
+    def note(self, event):
+        """Note what a client does now: if the server ends, it may be the reason."""
+        if self.alive():
+            self.last_event = event
 
     def has_ended(self):
         """Say whether a server that has closed a connection did so because it ends."""

@@ -10,16 +10,19 @@ import fcntl
 import functools
 import os
 import random
+import re
 import resource
 import shlex
 import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import time
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -42,6 +45,17 @@ LIMITS = {
 SWITCHING = str(Path(__file__).with_name("switching.py"))
 PROCESSES = 200  # and threads, at most
 LONGEST_PROGRAM = 1_000_000  # bytes
+RUNNERS = {
+    ".c": "gcc -pthread -o server",
+    ".go": "go build -o server",
+    ".java": "java",
+    ".js": "node",
+    ".php": "php",
+    ".pl": "perl",
+    ".rb": "ruby",
+    ".rs": "rustc -o server",
+    ".sh": "sh",
+}  # what runs or compiles a file, by the end of its name
 ADDRESSES = {
     "127.0.0.1",
     "0.0.0.0",
@@ -52,6 +66,15 @@ ADDRESSES = {
 
 class NoServer(Breakdown):
     """The command has not become a server: it ended, or it does not listen where it should."""
+
+
+class Facts(NamedTuple):
+    """What is known of a server at the moment of a failure."""
+
+    threads: int  # of all its processes; 0 if it has ended
+    listens: bool
+    reads_keyboard: bool
+    log: str
 
 
 class Candidate(Server):
@@ -80,6 +103,7 @@ class Candidate(Server):
 
     def _start(self):
         environment = os.environ | {MARK: self.mark, "PORT": str(self.number)}
+        environment["PYTHONUNBUFFERED"] = "1"  # or what it printed would be lost at its end
         environment.pop("PYTHONPATH", None)
         if not self._group and os.getuid():  # for root, only the limit of a group holds
             self._processes = _processes_of_the_user()
@@ -115,25 +139,32 @@ class Candidate(Server):
 
     def _why_not(self, there):
         """Say what is wrong with a server that does not listen where it should."""
+        if there:
+            return self._where_it_listens(there)
+        pids = kernel.family(self.child.pid)
+        reason = f"does not listen within {START} seconds"
         if not self.alive():
-            words = shlex.join(["python3" if w == sys.executable else w for w in self.words])
-            return (
-                f"your server {self.how_it_ended()}, before it listened; it was run as: "
-                f"PORT={self.number} {words}"
+            reason = (
+                f"{self.how_it_ended()}, before it listened; it was run as: PORT={self.number} "
+                f"{shlex.join(self.words)}"
             )
+        elif any(map(kernel.reads_keyboard, pids)):
+            reason = "waits for its keyboard, and does not listen"
+        elif self.number in kernel.udp_ports(pids):
+            reason = "uses UDP (SOCK_DGRAM); let it use TCP (SOCK_STREAM)"
+        elif self._forks_without_end():
+            reason = "started too many processes or threads before it listened"
+        return f"your server {reason}"
+
+    def _where_it_listens(self, there):
         if at := [address for address, port in there if port == self.number]:
             which = "IPv6 only" if all(":" in each for each in at) else "not at 127.0.0.1"
             return f"your server listens at {at[0]}, {which}; let it listen at 127.0.0.1"
-        if there:
-            ports = ", ".join(sorted({str(port) for _, port in there}))
-            return (
-                f"your server listens on port {ports} instead of {self.number}; let it bind() to "
-                "the port from --port or from PORT in the environment, or write {port} into its "
-                "command"
-            )
-        if self._forks_without_end():
-            return "your server started too many processes or threads before it listened"
-        return f"your server does not listen within {START} seconds"
+        ports = ", ".join(sorted({str(port) for _, port in there}))
+        return (
+            f"your server listens on port {ports} instead of {self.number}; let it bind() to the "
+            "port from --port or from PORT in the environment, or write {port} into its command"
+        )
 
     def _forks_without_end(self):
         if self._group:
@@ -148,6 +179,8 @@ class Candidate(Server):
                 resource.prlimit(self.child.pid, resource.RLIMIT_NPROC, (most, most))
 
     def how_it_ended(self):
+        if self.child.signalstatus == signal.SIGXCPU:
+            return "was ended because it used more than 60 seconds of processor time"
         if os.fstat(self._log.fileno()).st_size >= LIMITS[resource.RLIMIT_FSIZE]:
             return "was ended because it wrote more than 10 MB"
         if self.child.exitstatus == 0:
@@ -158,6 +191,16 @@ class Candidate(Server):
         return self._written(10000).decode(
             errors="backslashreplace"
         )  # the end of it, if it is very long
+
+    def facts(self):
+        """Return the Facts of this moment."""
+        pids = kernel.family(self.child.pid) if self.alive() else []
+        threads = 0
+        for pid in pids:
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                threads += psutil.Process(pid).num_threads()
+        listens = any(port == self.number for _, port in kernel.listeners(pids))
+        return Facts(threads, listens, any(map(kernel.reads_keyboard, pids)), self.log())
 
     def plain(self, terminal):
         """Return what a terminal has shown; of an HTTP response only the first line and the body.
@@ -433,8 +476,57 @@ def command(words, port):
         (path,) = words
         takes_port = ["--port", str(port)] if "--port" in read_program(path) else []
         # Python would take a name that begins with - for an option.
-        return [sys.executable, f"./{path}" if path.startswith("-") else path, *takes_port]
+        return [python_of(path), f"./{path}" if path.startswith("-") else path, *takes_port]
     return words
+
+
+def python_of(path):
+    """Return the Python that runs a file for its author: of its first line, or of the PATH.
+
+    Ours has not the libraries that the author has installed.
+    """
+    first_line = read_program(path).partition("\n")[0].strip()
+    words = first_line.removeprefix("#!").split() if first_line.startswith("#!") else []
+    names = [Path(word).name for word in words]  # of no folder: it would not run within our limits
+    wanted = next((name for name in names if re.fullmatch(r"python[\d.]*", name)), "python3")
+    return real_python(wanted) or real_python("python3") or sys.executable
+
+
+@functools.cache
+def real_python(name="python3"):
+    """Return the path of a Python; "" if there is none.
+
+    What the PATH has may be a script that takes long to find the real one.
+    """
+    tell = [name, "-c", "import sys; print(sys.executable)"]
+    try:
+        done = subprocess.run(tell, capture_output=True, text=True, timeout=START, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def remedy_for(program):
+    """Return how to run a file that is no program, by the language that its name tells."""
+    runner = RUNNERS.get(Path(program).suffix)
+    if runner in {"gcc -pthread -o server", "go build -o server", "rustc -o server"}:
+        return f"compile it with {runner} {program}, and name the result: -- ./server"
+    return f"name the program that runs it, as in: -- {runner or 'node'} {program} {{port}}"
+
+
+def problem_of_first_line(program):
+    """Return why the first line of a script does not start it; "" if it does, or is none."""
+    with Path(program).open("rb") as file:
+        first_line = file.readline(1000)
+    if not first_line.startswith(b"#!"):
+        return ""
+    if first_line.endswith(b"\r\n"):
+        return f"{program} has the line ends of Windows, and cannot be run; convert it to LF"
+    interpreter, *words = first_line[2:].decode(errors="replace").split() or [""]
+    wanted = words[0] if interpreter.endswith("/env") and words else interpreter
+    if not shutil.which(wanted):
+        return f"the first line of {program} names {wanted}, which is not there"
+    return ""
 
 
 def problem_of_command(program, *arguments):
@@ -451,8 +543,9 @@ def problem_of_command(program, *arguments):
         elif program.endswith(".py") and not on_the_path:
             problem = "one file at a time; --each takes a pattern of many"
         elif not on_the_path:
-            runner = f"-- node {program} {{port}}"
-            problem = f"{program} cannot be run; name the program that runs it, as in: {runner}"
+            problem = f"{program} cannot be run; {remedy_for(program)}"
+        elif "/" in program:
+            problem = problem_of_first_line(program)
     except PermissionError:
         problem = f"{program} cannot be read; look at its permissions"
     except Problem as found:

@@ -1,9 +1,10 @@
 """Checks a server that you have written against the behaviours of a stage."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from classroom.check import candidate, exports, new, report, whole_class, writers
+from classroom.check import candidate, exports, network, new, report, whole_class, writers
 from classroom.check.points import read_points
 from classroom.course import stages
 from classroom.output import Page
@@ -14,6 +15,7 @@ EXPORTS = {
     "gradescope": exports.Gradescope,
     "feedback": exports.Feedback,
 }
+SHARED_NETWORK = "here a server cannot have a network of its own; it uses that of this machine"
 EPILOG = """\
 Your server must listen on 127.0.0.1, at the port that the checker chooses. {port} in the command
 becomes that port. A Python file that contains --port gets it as an option. Any other command
@@ -30,6 +32,7 @@ def parse_arguments():
         usage="./scripts/check STAGE FILE.py\n"
         "       ./scripts/check STAGE -- COMMAND... {port} ...\n"
         "       ./scripts/check STAGE --each 'handins/*/server.py'\n"
+        "       ./scripts/check STAGE --each 'handins/*' -- COMMAND... {file} ... {port}\n"
         "       ./scripts/check --new STAGE FOLDER",
         description=__doc__,
         epilog=EPILOG,
@@ -45,6 +48,11 @@ def parse_arguments():
         "--points",
         metavar="FILE",
         help="TOML with a line NAME = NUMBER for each behaviour that counts",
+    )
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        help="let the server use only a network of its own, if the system can; --each always does",
     )
     parser.add_argument("--json", action="store_true", help="write the report as JSON")
     parser.add_argument("--csv", metavar="FILE", help="write a table, with a row for each server")
@@ -66,11 +74,22 @@ def parse_arguments():
     if options.each and options.gradescope:
         parser.error("--gradescope is for one server; Gradescope starts it for each submission")
     options.new = options.new and options.command[0]
+    options.template = template_in(sys.argv) if options.each else []
+    if options.template:
+        options.command = options.command[: -len(options.template)]
+    if options.each and not options.command:
+        parser.error("--each needs a pattern of files before the command")
     if not (options.each or options.new) and (
         problem := candidate.problem_of_command(*options.command)
     ):
         parser.error(problem)
     return options
+
+
+def template_in(words):
+    """Return the command after -- that starts each server of a class; [] if there is none."""
+    after = words[words.index("--") + 1 :] if "--" in words else []
+    return after if any("{file}" in word for word in after) else []
 
 
 def main():
@@ -80,6 +99,8 @@ def main():
         return new.write_new(options.stage, options.new)
     options.stage.sessions()  # raises SessionError for a malformed lesson
     candidate.sweep()
+    if options.isolate and not options.each and not network.isolate():
+        print(f"check: {SHARED_NETWORK}", file=sys.stderr)
     weights = read_points(options.points) if options.points else None
     kinds = [kind for kind in EXPORTS if getattr(options, kind)]
     behaviours = {}
@@ -88,8 +109,14 @@ def main():
     paths = whole_class.files_of(options.command) if options.each else []
     outputs = [EXPORTS[kind](getattr(options, kind), behaviours) for kind in kinds]
     if options.each:
-        chosen = {"only": options.only, "points": options.points}
-        servers = whole_class.Class(options.stage, paths, behaviours, **chosen)
+        chosen = [f"--{name}={getattr(options, name)}" for name in ("only", "points")]
+        chosen = [option for option in chosen if not option.endswith("=None")]
+        if network.can_isolate():
+            chosen.append("--isolate")
+        else:
+            print(f"check: {SHARED_NETWORK}", file=sys.stderr)
+        template = options.template or ["{file}"]
+        servers = whole_class.Class(options.stage, paths, behaviours, chosen, template)
         return whole_class.check_each(servers, options.json, outputs)
     writer = writers.AsJson() if options.json else writers.OnPage(Page())
     go_on = options.all or bool(kinds)

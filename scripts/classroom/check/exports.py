@@ -67,7 +67,7 @@ class Junit:
             if result["holds"] is None:
                 ElementTree.SubElement(case, "skipped", message="not tried")
             elif not result["holds"]:
-                message = one_line(result["problem"])
+                message = one_line(result["cause"] or result["problem"])
                 failure = ElementTree.SubElement(case, "failure", message=message)
                 failure.text = explained(result)
         self._write()
@@ -141,10 +141,11 @@ def first_problem(report):
 
 def explained(result):
     """Return all that there is to say of a behaviour that does not hold, as plain text."""
-    parts = [result["problem"], result["aftermath"], result["hint"]]
+    parts = [result[part] for part in ("cause", "problem", "aftermath", "hint")]
     for letter, content in result["terminals"].items():
         parts.append(f"Terminal {letter}:\n{content.rstrip()}")
     if result["last_lines"]:
         parts.append(f"The last lines that it printed:\n{result['last_lines']}")
-    parts.append(f"Read: {result['lesson']}")
+    parts += ["By hand: " + "\n  ".join(result["by_hand"])] * bool(result["by_hand"])
+    parts.append(f"Read: {', and '.join(result['lessons'])}")
     return printable("\n".join(filter(None, parts)))

@@ -7,10 +7,9 @@ import time
 import pytest
 
 from classroom.check.candidate import NoServer
-from classroom.check.diagnosis import problem_of
+from classroom.check.diagnosis import by_hand, diagnosis_of
 from classroom.course import ROOT, stages
 from classroom.output import Misuse, Problem, one_line
-from classroom.play import Breakdown
 from classroom.terminal import find_nc, with_crlf
 
 SCHEMA = 1  # the number of the report's format; docs/check.md describes it
@@ -41,18 +40,17 @@ class Collector:
     def describe(self, item):
         """Return what is known of a behaviour before it is tried."""
         mark = item.get_closest_marker("behaviour")
-        lesson = mark.kwargs.get("since", "v0.1") if mark else self.stage.name
-        taught = lesson == self.stage.name
-        if not (ROOT / "stages" / lesson).exists():  # at a tag
-            lesson = self.stage.name
-        path = next(stage.lesson for stage in stages() if stage.name == lesson)
+        since = mark.kwargs.get("since", "v0.1") if mark else self.stage.name
+        taught = since == self.stage.name
+        lessons = [s.lesson for s in stages() if s.name in {since, self.stage.name}]
         name = item.originalname.removeprefix("test_").replace("_", "-")
         return {
             "name": name,
             "behaviour": mark.args[0] if mark else SESSION,
             "taught": taught,
             "points": self.weights.get(name, 0) if self.weights is not None else int(taught),
-            "lesson": str(path.relative_to(ROOT)),
+            # Of this stage first, and then of the one that taught it; at a tag there is only one.
+            "lessons": [str(path.relative_to(ROOT)) for path in reversed(lessons)],
             "holds": None,
         }
 
@@ -129,10 +127,8 @@ class Report(Collector):
     def pytest_runtest_makereport(self, item, call):
         report = yield
         if report.when == "call" or report.failed:
-            servers = getattr(item, "servers", [])
-            log = servers[-1].log() if report.failed and servers else ""
             error = call.excinfo.value if call.excinfo else None
-            self.add(item, error, log)
+            self.add(item, error)
             if report.failed and not self.go_on:
                 item.session.shouldstop = "it was reported"
             elif isinstance(error, NoServer) and self.tried == 1:
@@ -143,26 +139,28 @@ class Report(Collector):
                 self.content["problem"] = f"It takes more than {SECONDS} seconds."
         return report
 
-    def add(self, item, error, log):
+    def add(self, item, error):
         result = self.behaviours[self.describe(item)["name"]]
-        result["holds"] = error is None
+        result["holds"], clients = error is None, {}
         if error is not None:
-            result["problem"] = problem_of(error)
-            result["aftermath"] = getattr(error, "aftermath", "")
+            *_, server = getattr(item, "servers", None) or [None]
+            found = diagnosis_of(error, server)
+            result |= {part: found[part] for part in ("cause", "problem", "aftermath", "ended")}
             mark = item.get_closest_marker("behaviour")
             hint = mark.kwargs["hint"] if mark else f"Watch it: ./scripts/demo {self.stage.name}"
-            result["hint"] = "" if isinstance(error, Breakdown) else hint
-            last_lines = log.rstrip().split("\n")[-LAST_LINES:]
+            result["hint"] = "" if isinstance(error, NoServer) else hint
+            last_lines = found["log"].rstrip().split("\n")[-LAST_LINES:]
             result["last_lines"] = "\n".join(line[:COLUMNS] for line in last_lines)
-            record = getattr(error, "record", None)
-            clients = record.clients if record else {}
+            clients = found["clients"]
             result["terminals"] = {name: client.text() for name, client in clients.items()}
+            result["by_hand"] = by_hand(self.words, clients)
         self.tried += 1
-        self.write("add", result, error)
+        self.write("add", result, clients)
 
     def check(self, words):
         """Check the server that the command `words` starts; return the report as a dict."""
         begin = time.monotonic()
+        self.words = words
         self.content["command"] = shlex.join(words)
         # HTTP demands CRLF; our own servers accept LF as well.
         nc = with_crlf(find_nc()) if self.stage.number >= (0, 8) else find_nc()

@@ -38,16 +38,16 @@ def files_of(patterns):
 class Class:
     """The checks of many servers against one stage."""
 
-    def __init__(self, stage, paths, behaviours, only=None, points=None):
+    def __init__(self, stage, paths, behaviours, options=(), command=("{file}",)):
         """`behaviours` are those to check, as `behaviours_of` returns them.
 
-        `only` is the name of one, and `points` that of a file, as for ./scripts/check.
+        The `options` are for each ./scripts/check. `command` starts a server; `{file}` in it
+        becomes the path.
         """
         self.paths = paths
+        self.command = command
         self.behaviours = behaviours
-        self.words = [str(ROOT / "scripts" / "check"), "--json", "--all"]
-        self.words += [f"--only={only}"] * bool(only) + [f"--points={points}"] * bool(points)
-        self.words.append(stage.name)
+        self.words = [str(ROOT / "scripts" / "check"), "--json", "--all", *options, stage.name]
 
     async def check_all(self, done):
         """Check all servers; call `done(path, report)` for each when its report is known."""
@@ -67,7 +67,7 @@ class Class:
 
     async def check_in_a_process(self, path):
         """Check a file in a process of its own; return the report, whatever happens."""
-        words = [*self.words, "--", path]
+        words = [*self.words, "--", *(word.replace("{file}", path) for word in self.command)]
         pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
         starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
         try:
@@ -197,8 +197,7 @@ def why_not(report):
     if not failed:
         return report.get("problem", "")
     first = failed[0]
-    if first["hint"]:
+    if not first["ended"]:
         return first["behaviour"]
-    # The server has ended, or never listened.
     last_line = first["last_lines"].rpartition("\n")[2]
     return f"{first['behaviour']}: {first['problem']} {last_line[:200]}"

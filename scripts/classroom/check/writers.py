@@ -27,7 +27,7 @@ class OnPage:
         if self.page.is_terminal:
             self.page.print(f"  … {done} of {of} done", end="\r", style="dim")
 
-    def add(self, result, error):
+    def add(self, result, clients):
         page = self.page
         if result["holds"]:
             page.print(Text.assemble(("✓ ", "green"), result["behaviour"]))
@@ -35,16 +35,19 @@ class OnPage:
         page.print(Text.assemble(("✗ ", "bold red"), (result["behaviour"], "bold")))
         if result["terminals"]:
             table = Table(*result["terminals"], header_style="bold underline", box=None)
-            table.add_row(*itertools.starmap(window, error.record.clients.items()))
+            table.add_row(*itertools.starmap(window, clients.items()))
             page.print(Padding(table, (0, 1), expand=False))
-        for text in (result["problem"], result["aftermath"], result["hint"]):
+        for text in (result["cause"], result["problem"], result["aftermath"], result["hint"]):
             if text:
                 page.print(textwrap.indent(textwrap.fill(text, page.width - 4), "  "))
         if result["last_lines"]:
             last_lines = Text(printable(result["last_lines"]), overflow="fold")
             page.print("  The last lines that it printed:")
             page.print(Padding(last_lines, (0, 0, 0, 4), expand=False))
-        page.print(f"  Read: {result['lesson']}", style="dim")
+        for number, line in enumerate(result["by_hand"]):
+            begin = "    " if number else "  By hand: "
+            page.print(Text(f"{begin}{one_line(line)}", style="dim"), soft_wrap=True)
+        page.print(f"  Read: {', and '.join(result['lessons'])}", style="dim")
 
     def end(self, report):
         self.page.print(summary(report))
@@ -102,7 +105,7 @@ class AsJson:
     def progress(self, done, of):
         pass
 
-    def add(self, result, _error=None):
+    def add(self, result, _clients=None):
         # The comma comes before it, so every line that was written is complete.
         print(f"{self.comma}{json.dumps(result)}", flush=True)
         self.comma = ","
