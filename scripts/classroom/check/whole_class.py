@@ -51,8 +51,8 @@ class Class:
 
     async def check_all(self, done):
         """Check all servers; call `done(path, report)` for each when its report is known."""
-        # For much of its time, a check waits.
-        turns = asyncio.Semaphore(2 * (os.cpu_count() or 1))
+        # For most of its time, a check waits.
+        turns = asyncio.Semaphore(6 * (os.cpu_count() or 1))
 
         async def check_in_turn(path):
             async with turns:
