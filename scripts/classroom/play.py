@@ -103,7 +103,7 @@ class Play:
             seconds = time.monotonic() - self.begin
             if self.server.watched:
                 self.server.wait_for_rest()  # or the record would show a thread on its way
-            if not self.checks:  # or a response on its way
+            if self.server.watched or not self.checks:  # or a response on its way
                 for terminal in self.terminals.values():
                     wait_until(terminal.is_at_rest)
             yield self.record(step, seconds)

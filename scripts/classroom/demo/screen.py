@@ -267,9 +267,10 @@ class Demo(App):
         names = " ".join(view.stage.name for view in self.scene.views)
         names = f"--compare {names}" if len(self.scene.views) > 1 else names
         svg = self.export_screenshot(title=f"./scripts/demo {names}")
-        # Textual's picture loads its font from the network, collapses spaces, and sometimes has a
-        # rectangle without a width.
-        svg = re.sub(r'@font-face \{.*?\}|<rect [^>]*width="0"[^>]*/>', "", svg, flags=re.DOTALL)
+        # Textual's picture loads its font from the network, collapses spaces, has the buttons of a
+        # window, and sometimes a rectangle without a width.
+        unwanted = r'@font-face \{.*?\}|<circle [^>]*/>|<rect [^>]*width="0"[^>]*/>'
+        svg = re.sub(unwanted, "", svg, flags=re.DOTALL)
         self.picture = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
         self.exit()
 

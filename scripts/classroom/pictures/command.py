@@ -1,36 +1,31 @@
-"""Draws the pictures of the lessons and of the README, from the records of sessions."""
+"""Draws the pictures and the pages that replay sessions, from the records of sessions."""
 
 import argparse
+import contextlib
+import itertools
 import shlex
 import subprocess
-
-from rich.console import Group
-from rich.text import Text
+from pathlib import Path
 
 from classroom.course import ROOT, stages
-from classroom.drawing import Chart, letters_of
+from classroom.demo.playback import titled_sessions
 from classroom.output import Problem
-from classroom.pictures.svg import picture
+from classroom.pictures.hero import hero
+from classroom.pictures.replay import Replay
+from classroom.pictures.session import session
 from classroom.pictures.timeline import timeline
 from classroom.play import Breakdown, started
 from classroom.session import at_prompt
 from classroom.terminal import find_nc
 
 PICTURES = ROOT / "docs" / "pictures"
-COLUMNS = 112
-BY_HAND = 9000  # the port of a server that is started by hand
+REPLAYS = ROOT / "docs" / "replay"
 
 
 def played(stage, steps, nc):
     """Play a session; return its records."""
     with started(stage, steps, nc) as player:
         return list(player.steps(steps))
-
-
-def chart(records):
-    """Return the rows of a session's chart, as if the server had been started by hand."""
-    chart = Chart(letters_of(record.step for record in records), server=False)
-    return [chart.head(), *(chart.row(record, BY_HAND) for record in records)]
 
 
 def titled(stage):
@@ -40,28 +35,26 @@ def titled(stage):
 def draw_lesson(stage, nc, folder):
     """Draw the session and the timeline if the lesson shows them; yield the files."""
     records = played(stage, stage.session(), nc)
-    steps = [record for record in records if record.step.action != "remark"]
-    title = titled(stage)
-    prompts = [session for session in stage.sessions() if at_prompt(session)]
     drawings = {
-        "session": Group(Text(title, style="bold"), Text(), *chart(records)),
-        "timeline": Group(Text(title, style="bold"), Text(), timeline(steps)),
+        "session": session(titled(stage), records),
+        "timeline": timeline(titled(stage), records),
     }
-    for session in prompts:
-        drawings["python"] = Group(*chart(played(stage, session, nc)))
+    for steps in stage.sessions():
+        if at_prompt(steps):
+            drawings["python"] = session(titled(stage), played(stage, steps, nc))
     for what, drawing in drawings.items():
         path = folder / f"{stage.name}-{what}.svg"
         if path.name in stage.lesson.read_text(encoding="utf-8"):
-            path.write_text(picture(drawing, COLUMNS), encoding="utf-8")
+            path.write_text(drawing, encoding="utf-8")
             yield path
 
 
 def draw_all(nc, folder):
     """Draw all pictures into a folder; yield each file when it is there."""
+    yield draw_hero(nc, folder / "hero.svg")
     for stage in stages():
         yield from draw_lesson(stage, nc, folder)
     options = {
-        "blocking-and-threaded": ["--compare", "v0.2", "v0.3", "--until", "B> anyone there?"],
         "demo": ["v0.2", "--until", "B waits"],
     }
     for name, words in options.items():
@@ -73,6 +66,47 @@ def draw_all(nc, folder):
         yield path
 
 
+def draw_replays(nc, folder):
+    """Draw the page of each stage, one that compares two, and one with links; yield the files."""
+    here = {stage.name: stage for stage in stages()}
+    folder.mkdir(exist_ok=True)
+    for name, stage in here.items():
+        replay = Replay(titled(stage), (stage,))
+        for title, steps in ((t, s) for _, t, s in titled_sessions([stage])):
+            with started(stage, steps, nc) as player:
+                replay.add(title, steps, [player])
+        yield write_page(folder / f"{name}.html", replay)
+    both = here["v0.2"], here["v0.3"]
+    replay = Replay("v0.2 and v0.3 get the same lines", both)
+    (_, title, steps), *_ = titled_sessions(both, unchecked=True)
+    with contextlib.ExitStack() as stack:
+        players = [stack.enter_context(started(stage, steps, nc, checks=False)) for stage in both]
+        replay.add(title, steps, players)
+    yield write_page(folder / "compare.html", replay)
+    links = [f'<li><a href="replay/{s.name}.html">{titled(s)}</a></li>' for s in here.values()]
+    template = Path(__file__).with_name("index.html").read_text(encoding="utf-8")
+    path = folder.parent / "index.html"
+    path.write_text(template.replace("LINKS", "\n".join(links)), encoding="utf-8")
+    yield path
+
+
+def draw_hero(nc, path):
+    """Draw the README's first picture, up to the line that says it all; return the file."""
+    here = {stage.name: stage for stage in stages()}
+    both = here["v0.2"], here["v0.3"]
+    (_, _, steps), *_ = titled_sessions(both, unchecked=True)
+    end = [step.line for step in steps].index("B> anyone there?") + 1
+    with contextlib.ExitStack() as stack:
+        players = [stack.enter_context(started(s, steps, nc, checks=False)) for s in both]
+        path.write_text(hero(both, steps[:end], players), encoding="utf-8")
+    return path
+
+
+def write_page(path, replay):
+    path.write_text(replay.page('<a href="../index.html">All replays</a>'), encoding="utf-8")
+    return path
+
+
 def main():
     """Run ./scripts/draw."""
     parser = argparse.ArgumentParser(prog="./scripts/draw", description=__doc__)
@@ -80,5 +114,6 @@ def main():
     options = parser.parse_args()
     if len(stages()) == 1:
         raise Problem("there is one stage here; 'git switch main' leads back to all of them")
-    for path in draw_all(options.nc or find_nc(), PICTURES):
-        print(path.relative_to(ROOT))
+    nc = options.nc or find_nc()
+    for path in itertools.chain(draw_all(nc, PICTURES), draw_replays(nc, REPLAYS)):
+        print(path.relative_to(ROOT), flush=True)

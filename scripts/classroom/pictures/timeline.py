@@ -1,21 +1,34 @@
-"""The timeline of a session: what happens to each client and in each thread at the same time."""
+"""The timeline of a session: what happens to each client and in each thread at the same time.
 
+Time runs downwards. Each line of the session takes one row, so that the same servers give the same
+picture.
+"""
+
+import itertools
 import re
 
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
-from classroom.drawing import IDLE, SERVED, client_state, letters_of
+from classroom.drawing import IDLE, SERVED, WAITING, client_state, letters_of
 from classroom.output import printable
+from classroom.pictures.replay import STYLES, sentence
+from classroom.pictures.svg import CHARACTER, WIDTH, box, picture, text
+
+ROW, TOP, LINES = 38, 66, 250  # pixels: a row, where the first begins, and the width of the lines
 
 
-def thread_state(thread):
+def client_lane(record, letter):
+    """Return what a client's lane shows, in a few words, and a colour or ""."""
+    state, style = client_state(record, letter)
+    if style == SERVED:  # it may be silent, so nobody serves it at this moment
+        return "accepted", style
+    return state.replace(" bytes unread", " unread"), style
+
+
+def thread_lane(thread):
     """Return where a thread is, in a few words, and a colour."""
     if thread is None:
         return "", ""
     where = f"{thread.call}()" if thread.call else f"line {thread.line}"
-    return (f"{where} for {thread.client}", SERVED) if thread.client else (where, IDLE)
+    return (f"{where}\nfor {thread.client}", SERVED) if thread.client else (where, IDLE)
 
 
 def accepted(record, log):
@@ -26,34 +39,56 @@ def accepted(record, log):
     return letters[int(found[1])] if found else ""
 
 
-def timeline(records):
-    """Return a chart of a session: time runs downwards, with a lane for each client and thread."""
+def lanes_of(records):
+    """Return the lanes by their names: for each record a text and a colour."""
     letters = letters_of(record.step for record in records)
-    names = list({thread.name: None for record in records for thread in record.threads})
-    lanes = [*(f"client {letter}" for letter in letters), *names]
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(no_wrap=True)
-    grid.add_column()  # if the picture is too narrow, this one is cut
-    for _ in lanes:
-        grid.add_column(no_wrap=True)
-    grid.add_row("", *(Text(name, style="bold underline") for name in ("session", *lanes)))
-    before, log = [("", "")] * len(lanes), ""
-    for record in records:
-        threads = {thread.name: thread for thread in record.threads}
-        states = [client_state(record, letter) for letter in letters]
-        states += [thread_state(threads.get(name)) for name in names]
-        texts = [
-            "" if state == old else state[0] for state, old in zip(states, before, strict=True)
+    names = dict.fromkeys(thread.name for record in records for thread in record.threads)
+    lanes = {f"client {letter}": [client_lane(r, letter) for r in records] for letter in letters}
+    for name in names:
+        lanes[name] = [
+            thread_lane(next((t for t in record.threads if t.name == name), None))
+            for record in records
         ]
+    log = ""
+    for number, record in enumerate(records):
         if letter := accepted(record, log):  # also if the thread is back where it was
-            lane = lanes.index("MainThread")
-            texts[lane] = f"accepted {letter}\n{states[lane][0]}"
-        height = max(text.count("\n") for text in texts)
-        cells = [  # all of one height, or a lane has gaps
-            Padding(text + "\n" * (height - text.count("\n")), (0, 1), style=style)
-            for text, (_, style) in zip(texts, states, strict=True)
-        ]
-        before, log = states, record.log
-        line = Text(printable(record.step.line), no_wrap=True, overflow="ellipsis")
-        grid.add_row(Text(f"{record.seconds * 1000:6.0f} ms", style="dim"), line, *cells)
-    return grid
+            state, style = lanes["MainThread"][number]
+            first = state.partition("\n")[0]
+            lanes["MainThread"][number] = f"accepted {letter},\n{first}", style
+        log = record.log
+    return lanes
+
+
+def timeline(title, records):
+    """Return the picture as an SVG."""
+    records = [record for record in records if record.step.action != "remark"]
+    lanes = lanes_of(records)
+    width = (WIDTH - 20 - LINES) // len(lanes)
+    parts = [text(20, 28, title, "title")]
+    for row, record in enumerate(records):
+        line = printable(record.step.line).removeprefix("server: ")
+        most = int((LINES - 30) / CHARACTER)
+        line = line if len(line) <= most else f"{line[: most - 1]}…"
+        y = TOP + ROW * row
+        parts.append(f'<line x1="20" y1="{y}" x2="{WIDTH - 20}" y2="{y}" class="rule"/>')
+        parts.append(text(20, y + 24, line))
+    for column, (name, states) in enumerate(lanes.items()):
+        x, row = LINES + width * column, 0
+        parts.append(text(x, TOP - 10, name, "faint"))
+        for (words, style), run in itertools.groupby(states):
+            rows = len(list(run))
+            y = TOP + ROW * row
+            if style:
+                parts.append(box(x, y, width - 8, ROW * rows - 2, STYLES[style]))
+            on = "on" if style else "faint"
+            for number, part in enumerate(words.split("\n")):
+                parts.append(text(x + 6, y + 16 + 16 * number, part, on))
+            row += rows
+    waits = [
+        f"{name} waits from the line {records[states.index(state)].step.line}."
+        for name, states in lanes.items()
+        for state in dict.fromkeys(states)
+        if state[1] == WAITING
+    ]
+    described = " ".join([*(sentence(record.step) for record in records), *waits])
+    return picture((WIDTH, TOP + ROW * len(records) + 10), title, described, parts)
