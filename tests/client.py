@@ -128,6 +128,7 @@ class Client:
             f"but got {got or 'nothing'}"
         )
         mismatch.sent, mismatch.received = self.sent[-1] if self.sent else b"", received
+        mismatch.connection = kernel.connection(os.getpid(), self.port, self.server.port)
         return mismatch
 
     def wait(self):

@@ -6,6 +6,8 @@ tests/test_check.py hands them all in.
 
 from typing import NamedTuple
 
+from classroom import kernel
+
 
 class Flaw(NamedTuple):
     name: str
@@ -473,6 +475,14 @@ FLAWS = [
         'match["value"]',
         "POST stores a percent-decoded value for every client",
         "percent-encoded",
+    ),
+    Flaw(
+        "serves_one_http_client_at_a_time",
+        "v0.8",
+        THREAD,
+        "self.handle_client_request(client, address)",
+        "POST stores a percent-decoded value for every client",
+        "Nobody has called accept() for this client." * kernel.LINUX,
     ),
     # v0.9
     Flaw(

@@ -7,6 +7,7 @@ What to do next is in the behaviour's hint.
 import select
 import socket
 
+from classroom import kernel
 from classroom.play import Mismatch
 
 PROBES = (  # what we send to learn what a server waits for, and its name in a sentence
@@ -51,8 +52,10 @@ def cause(error, facts, port=None):
     if not isinstance(error, Mismatch) or not facts.threads:
         return ""
     if error.record and error.line[1:2] == "<":
-        return _Terminals(error, facts, port).cause()
-    return _cause_in_bytes(error, facts) if error.sent else ""
+        causes = _Terminals(error, facts, port).causes()
+    else:
+        causes = causes_in_bytes(error, facts) if error.sent else []
+    return next(iter(causes), "")
 
 
 class _Terminals:
@@ -65,13 +68,14 @@ class _Terminals:
         self.letter, self.expected = error.extra or error.line[0], error.line[3:]
         self.client = error.record.clients[self.letter]
         self.others = {n: c for n, c in error.record.clients.items() if n != self.letter}
+        self.is_echo = bool(self.expected) and typed_in(self.client)[-1:] == [self.expected]
 
-    def cause(self):
-        causes = self.other_answer() if self.unseen else self.no_answer()
-        return next(filter(None, causes), "")
+    def causes(self):
+        """Yield what may be wrong, the most certain first."""
+        return self.other_answer() if self.unseen else self.no_answer()
 
     def other_answer(self):
-        """Yield what may be wrong with an answer that came, the most certain first."""
+        """Yield what may be wrong with an answer that came."""
         line = self.unseen.partition("\n")[0].rstrip("\r")
         if line == self.expected and line in typed_in(self.client):
             yield f"{self.letter} was answered twice."
@@ -80,7 +84,7 @@ class _Terminals:
                 yield f"{self.letter} got what {name} had typed. Which variables do threads share?"
 
     def no_answer(self):
-        """Yield why there is no answer, the most certain first."""
+        """Yield why there is no answer."""
         letter, facts, client = self.letter, self.facts, self.client
         answered = "shown" in {kind for kind, _ in client.content}
         if exception := exception_in(facts.log):
@@ -89,7 +93,8 @@ class _Terminals:
             when = "after it had answered once" if answered else "before it had answered"
             yield f"Your server closed {letter}'s connection {when}. Where does it call close()?"
         for name, other in self.others.items():
-            if self.expected and shown_in(other)[-1:] == [self.expected]:
+            # Of other responses than an echo, two clients may get the same.
+            if self.is_echo and shown_in(other)[-1:] == [self.expected] != typed_in(other)[-1:]:
                 yield f"The response to {letter} went to {name}. Which variables do threads share?"
         if client.accepted is None:
             return
@@ -119,7 +124,7 @@ class _Terminals:
         read = f"Your server has read {letter}'s line"
         if any(line in self.facts.log for line in typed_in(client)[-1:] if line):
             return f"{read} and printed it, but sent nothing."
-        if waits := self.port and what_it_waits_for(self.port):
+        if waits := self.is_echo and self.port and what_it_waits_for(self.port):
             return f"{read}, and answers only when {waits}"
         return f"{read}, and sends nothing."
 
@@ -161,18 +166,25 @@ def what_it_waits_for(port):
     return ""
 
 
-def _cause_in_bytes(error, facts):
-    """Name the mistake of a server that has sent these bytes back, or none."""
-    sent, received = error.sent, error.received
+def causes_in_bytes(error, facts):
+    """Yield what may be wrong with a server that has sent these bytes back, or none."""
+    sent, received, connection = error.sent, error.received, error.connection
     line = sent.rstrip(b"\r\n")
-    if not received and (exception := exception_in(facts.log)):
-        return f"A thread of your server ended with {exception}"
+    exception = exception_in(facts.log)
+    if not received and exception:
+        yield f"A thread of your server ended with {exception}"
+    if not received and connection and connection.accepted is not None:
+        if not connection.accepted:
+            yield "Nobody has called accept() for this client. Whom does your server wait for?"
+        if connection.unread:
+            yield "Your server has accepted the client, and has not read all that it sent."
+        if connection.state == kernel.ESTABLISHED:
+            yield "Your server has read all that the client sent, and sends nothing."
     if line and received == line != sent:
-        return "The line came back without its line end."
+        yield "The line came back without its line end."
     if line and received == line + b"\r\n" != sent:
-        return "The line came back with \\r\\n at its end instead of \\n."
+        yield "The line came back with \\r\\n at its end instead of \\n."
     if received == sent + sent:
-        return "Your server answered twice."
+        yield "Your server answered twice."
     if received.endswith(b"\n") and sent.startswith(received) and sent != received:
-        return "Your server has sent everything up to the last line end, and waits for another one."
-    return ""
+        yield "Your server has sent everything up to the last line end, and waits for another one."
