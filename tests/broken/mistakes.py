@@ -50,7 +50,8 @@ class Mistake(NamedTuple):
 
 
 ONE_THREAD = "Nobody has called accept() for B: the only thread of your server is busy with A."
-NO_THREAD = "Your server has accepted A, but none of its threads reads from A."
+TYPE_ERROR = "A thread of your server ended with TypeError: … "
+NO_THREAD = "Your server has accepted A, but nobody reads from A: it has started no thread."
 MISTAKES = [
     Mistake("no `.start()`", ".start()", "", NO_THREAD),
     Mistake("`target=self.handle(client)`", "handle, args=(client,)", "handle(client)", ONE_THREAD),
@@ -66,13 +67,13 @@ MISTAKES = [
         "`args=(client)`, without the comma",
         "(client,)",
         "(client)",
-        "A thread of your server ended with TypeError: ",
+        TYPE_ERROR + "args must be a tuple: (client,) has a comma, (client) has none.",
     ),
     Mistake(
         "no `self` in the method",
         "def handle(self, client)",
         "def handle(client)",
-        "A thread of your server ended with TypeError: ",
+        TYPE_ERROR + "Look at the method's parameters, self first, and at args.",
     ),
     Mistake("the thread's line outside the loop", THREAD, THREAD[4:], NO_THREAD),
     Mistake(
@@ -105,7 +106,8 @@ MISTAKES = [
         "no `listen()`",
         "        self.sock.listen()\n",
         "",
-        "Your server ended with OSError: [Errno 22] Invalid argument",
+        "Your server ended with OSError: [Errno 22] Invalid argument. Is listen() called before "
+        "accept()?",
     ),
     Mistake(
         "`input()` instead of `recv()`",
@@ -162,7 +164,7 @@ MISTAKES = [
         "a string for `sendall()`",
         "sendall(data)",
         "sendall(data.decode())",
-        "A thread of your server ended with TypeError: ",
+        TYPE_ERROR + "Sockets send bytes: encode() makes bytes of a string.",
     ),
     Mistake(
         "`print()` instead of `sendall()`",
@@ -174,7 +176,7 @@ MISTAKES = [
         "`decode()` of any bytes",
         "sendall(data)",
         "sendall(data.decode().encode())",
-        "A thread of your server ended with UnicodeDecodeError: ",
+        "A thread of your server ended with UnicodeDecodeError: … Not all bytes are text.",
     ),
     Mistake(
         'no test for `b""`',

@@ -118,9 +118,9 @@ class _Terminals:
         if client.unread and answered:
             return f"Your server has answered {letter} once, and reads nothing more."
         if client.unread:
-            return (
-                f"Your server has accepted {letter}, but none of its threads reads from {letter}."
-            )
+            who = "none of its threads" if self.facts.threads > 1 else "nobody"
+            more = "" if self.facts.threads > 1 else ": it has started no thread"
+            return f"Your server has accepted {letter}, but {who} reads from {letter}{more}."
         read = f"Your server has read {letter}'s line"
         if any(line in self.facts.log for line in typed_in(client)[-1:] if line):
             return f"{read} and printed it, but sent nothing."
