@@ -110,7 +110,7 @@ def test_junit(tmp_path):
     document.add("ben", REPORT)
     root = ElementTree.parse(path).getroot()
     assert [root.tag, *(suite.tag for suite in root)] == ["testsuites", "testsuite", "testsuite"]
-    counts = {"tests": "4", "failures": "1", "skipped": "1", "time": "1.5"}
+    counts = {"tests": "4", "failures": "1", "errors": "0", "skipped": "1", "time": "1.5"}
     assert root[1].attrib == {"name": "ben"} | counts
     cases = {case.get("name"): case for case in root[1]}
     assert {case.tag for case in root[1]} == {"testcase"}

@@ -21,7 +21,8 @@ Your server must listen on 127.0.0.1, at the port that the checker chooses. {por
 becomes that port. A Python file that contains --port gets it as an option. Any other command
 finds it in the environment as PORT.
 
-The server runs with your rights, so check only what you would run yourself.
+The server runs with your rights and can use your files, so check only what you would run yourself.
+With --each and --isolate, it has a network of its own, in which it can reach nobody.
 Limits: 60 seconds of processor time, 2 GB of memory and 10 MB of output for each process, 200
 processes and threads. Everything that the server starts ends with it."""
 
