@@ -333,6 +333,7 @@ class Protocol:
 
     def __init__(self, stage):
         self.number = stage.number
+        self.is_echo = self.number < (0, 4)
 
     def request(self, text):
         """Return what a client sends; `text` is unknown to the server."""
