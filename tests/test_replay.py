@@ -11,7 +11,7 @@ from classroom.course import ROOT, stages
 from classroom.demo.playback import titled_sessions
 from classroom.output import printable
 from classroom.pictures.command import draw_replays
-from classroom.pictures.replay import sentence
+from classroom.pictures.replay import beginning, sentence
 from classroom.terminal import wait_until
 
 DOCS = ROOT / "docs"
@@ -78,7 +78,7 @@ def test_every_step_of_every_session(page, width):
         sessions = [steps for _, _, steps in titled_sessions([stage])]
         assert len(seen) == sum(len(steps) + 1 for steps in sessions)
         for steps in sessions:
-            assert seen.pop(0)[0] == "The server waits for its first client."
+            assert seen.pop(0)[0] == beginning(steps)
             for step in steps:
                 said, shown, fits = seen.pop(0)
                 assert said == printable(sentence(step))

@@ -39,7 +39,7 @@ class Replay:
             player.server.wait_for_rest()
         records = zip(*(player.steps(steps) for player in players), strict=True)
         views = [self._view(player.record(), letters, steps) for player in players]
-        self._frame(title, "The server waits for its first client.", views)
+        self._frame(title, beginning(steps), views)
         for step, each in zip(steps, records, strict=True):
             self._frame(title, sentence(step), [self._view(r, letters, steps) for r in each])
 
@@ -119,6 +119,11 @@ def threads_of(record):
     return found
 
 
+def beginning(steps):
+    """Return what there is to see before the first step, as a sentence."""
+    return "Python is at its prompt." if at_prompt(steps) else "The server waits for a client."
+
+
 def sentence(step):
     """Return what a step of a session does, as a sentence."""
     name = "Python" if step.terminal == PROMPT else step.terminal
@@ -126,8 +131,8 @@ def sentence(step):
         case "remark":
             return step.text
         case "types" | "shows":
-            verb = {"types": f"{name} is told" if name == "Python" else f"{name} types"}
-            return f"{verb.get(step.action, f'{name} shows')}: {step.text or '(an empty line)'}"
+            verb = f" {step.action}" if name != "Python" or step.action == "shows" else ""
+            return f"{name}{verb}: {step.text or '(an empty line)'}"
         case "waits":
             return f"{name} gets no response, and waits."
         case "thread":
