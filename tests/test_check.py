@@ -207,7 +207,7 @@ def test_the_authors_own_python_runs_a_file(stage, check_here, tmp_path, monkeyp
 
 @one_stage
 def test_servers_with_the_same_port(stage, tmp_path):
-    """Each has a network of its own, so each is told the same."""
+    """Each has a network of its own, so the reports do not differ."""
     code = "from classroom.check.network import can_isolate\nprint(can_isolate())"
     environment = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     if command(sys.executable, "-c", code, env=environment).stdout.strip() != "True":

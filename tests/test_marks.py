@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from classroom.check import exports, writers
+from classroom.check.command import name_of
 from classroom.check.points import read_points
 from classroom.check.report import SCHEMA, summed_up
 from classroom.course import ROOT, SERVER, stages
@@ -147,6 +148,13 @@ def test_feedback(tmp_path):
     assert page.count("`````") == 2
     assert "- [ ] not tried: later <is> held\n" in page
     assert not any(map(steers, page))
+
+
+def test_the_name_of_a_command(tmp_path):
+    """It stands in the files; {port} is no name."""
+    (tmp_path / "echo.js").touch()
+    assert name_of(["node", str(tmp_path / "echo.js"), "{port}"]) == "echo.js"
+    assert name_of(["ncat", "-lk", "{port}"]) == "ncat"
 
 
 def test_points(tmp_path):

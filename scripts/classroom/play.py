@@ -95,8 +95,9 @@ class Play:
                 closed = any(t.closed_by_server() for t in self.terminals.values() if not t.left)
                 if closed and self.server.has_ended():
                     ended = f"the server {self.server.how_it_ended()}"
-                    breakdown = Breakdown(self._report(self.record(step), ended))
-                    breakdown.record = self.record(step)
+                    record = self.record(step)
+                    breakdown = Breakdown(self._report(record, ended))
+                    breakdown.record = record
                     raise breakdown from mismatch
                 raise self._explained(step, mismatch) from None
             if step.action not in {"remark", "thread"}:

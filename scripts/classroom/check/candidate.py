@@ -509,7 +509,7 @@ def real_python(name="python3"):
 def remedy_for(program):
     """Return how to run a file that is no program, by the language that its name tells."""
     runner = RUNNERS.get(Path(program).suffix)
-    if runner in {"gcc -pthread -o server", "go build -o server", "rustc -o server"}:
+    if runner and " -o " in runner:
         return f"compile it with {runner} {program}, and name the result: -- ./server"
     return f"name the program that runs it, as in: -- {runner or 'node'} {program} {{port}}"
 

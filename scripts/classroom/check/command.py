@@ -87,6 +87,11 @@ def parse_arguments():
     return options
 
 
+def name_of(words):
+    """Return the name of the file that a command runs; its first word if there is none."""
+    return Path(next((word for word in words if Path(word).is_file()), words[0])).name
+
+
 def template_in(words):
     """Return the command after -- that starts each server of a class; [] if there is none."""
     after = words[words.index("--") + 1 :] if "--" in words else []
@@ -124,5 +129,5 @@ def main():
     checking = report.Report(options.stage, writer, go_on, only=options.only, weights=weights)
     checked = checking.check(options.command)
     for output in outputs:
-        output.add(Path(options.command[-1]).name, checked)
+        output.add(name_of(options.command), checked)
     return 0 if checked["passed"] else 1

@@ -15,14 +15,14 @@ from classroom.terminal import find_nc, with_crlf
 SCHEMA = 1  # the number of the report's format; docs/check.md describes it
 SESSION = "the session of its lesson, from the first line to the last"
 LAST_LINES, COLUMNS = 12, 300  # of what a server has printed
-SECONDS = 30  # for a server; a right one takes less than ten, and half of the class may be slow
+SECONDS = 30  # for a server; a right one takes six, and more on a busy machine
 
 
 class Collector:
     """A pytest plugin that learns which behaviours a stage has, and chooses one of them."""
 
     def __init__(self, stage, only=None, weights=None):
-        """`only` is the name of a behaviour; `weights` are points by name, see `weight`."""
+        """`only` is the name of a behaviour; `weights` are points by name."""
         self.stage = stage
         self.only = only
         self.weights = weights
