@@ -59,22 +59,24 @@ class Client:
 
     def expect_error(self):
         """Read one error line; see `expect`."""
-        self.expect(rb"error: [^\r\n]+\r\n", r"one line 'error: …\r\n'")
+        self.expect(re.compile(rb"error: [^\r\n]+\r\n"), r"one line 'error: …\r\n'")
 
-    def expect(self, pattern, described=None):
-        """Read until what came matches the regular expression `pattern` (bytes) as a whole.
+    def expect(self, expected, described=None):
+        """Read until what came is `expected`: these bytes, or all that this pattern matches.
 
-        An empty pattern expects the end of the connection. `described` is the pattern in words.
-        Raises Mismatch when something else came, or nothing and the server is at rest; Breakdown
-        when the server has ended.
+        b"" is the end of the connection. `described` is a pattern in words. Raises Mismatch when
+        something else came, or nothing and the server is at rest; Breakdown when the server has
+        ended.
         """
 
-        def complete(received):
-            return pattern and re.fullmatch(pattern, received, re.DOTALL)
+        def is_expected(received):
+            if isinstance(expected, re.Pattern):
+                return expected.fullmatch(received)
+            return received == expected
 
-        received, more = self._read_until(complete)
-        if not re.fullmatch(pattern, received, re.DOTALL) or (more and not pattern):
-            raise self._mismatch(described or shortened(literal(pattern)), received, more)
+        received, more = self._read_until(lambda so_far: expected and is_expected(so_far))
+        if not is_expected(received) or (more and not expected):
+            raise self._mismatch(described or shortened(expected), received, more)
 
     def expect_response(self, status, text=None):
         """Read one HTTP response, of this status and with this text, and return it; see `expect`.
@@ -157,8 +159,3 @@ class Client:
         self.server.note("a client had reset its connection")
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
-
-
-def literal(pattern):
-    """Return the bytes that a pattern without operators matches."""
-    return re.sub(rb"\\(.)", rb"\1", pattern, flags=re.DOTALL)

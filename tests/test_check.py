@@ -1,6 +1,7 @@
 """The checker is checked: with servers that are wrong on purpose, and with right ones of others."""
 
 import asyncio
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -21,9 +22,10 @@ from classroom import kernel
 from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
-from classroom.terminal import wait_until
+from classroom.terminal import Server, wait_until
 from clones import command, run, started
 from missing import NO_FLASK, leave_out
+from test_behaviours import is_busy
 from test_output import NAMES, steers
 from test_pages import blocks
 
@@ -203,6 +205,18 @@ def test_the_authors_own_python_runs_a_file(stage, check_here, tmp_path, monkeyp
         (tmp_path / "server.py").write_text(first_line + tell)
         failed = check_here(stage, [str(tmp_path / "server.py")])["behaviours"][0]
         assert f"{tmp_path}/{name}.d/bin/python3" in failed["last_lines"]
+
+
+@pytest.mark.skipif(not kernel.TELLS_WAITS, reason="the kernel does not tell who waits for a core")
+def test_a_busy_computer_hides_no_busy_loop(tmp_path):
+    """Ten servers share a core, so each gets a tenth of it."""
+    core = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}})\n"
+    loop = hand_in(tmp_path, "loop", f"{core}while True:\n    pass\n")
+    with contextlib.ExitStack() as stack:
+        words = [sys.executable, loop]
+        servers = [stack.enter_context(contextlib.closing(Server(words))) for _ in range(10)]
+        assert wait_until(lambda: all(kernel.processor_time(s.child.pid) > 0.1 for s in servers))
+        assert is_busy(servers[0])
 
 
 @one_stage
