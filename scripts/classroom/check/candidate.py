@@ -496,8 +496,12 @@ def python_of(path):
 def real_python(name="python3"):
     """Return the path of a Python; "" if there is none.
 
-    What the PATH has may be a script that takes long to find the real one.
+    What the PATH has may be a script that takes long to find the real one, as with pyenv.
     """
+    path = shutil.which(name)
+    with contextlib.suppress(OSError), open(path or os.devnull, "rb") as program:  # noqa: PTH123
+        if program.read(2) not in {b"", b"#!"}:
+            return path
     tell = [name, "-c", "import sys; print(sys.executable)"]
     try:
         done = subprocess.run(tell, capture_output=True, text=True, timeout=START, check=True)
