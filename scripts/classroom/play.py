@@ -233,8 +233,8 @@ class Play:
             self._expect_on_page(terminal, text)
             return
         deadline = time.monotonic() + self.server.patience
+        terminal.read()  # what comes next may have come with the line before
         while time.monotonic() < deadline:
-            terminal.read(seconds=0.01)
             line, line_end, rest = self.server.plain(terminal).partition(b"\n")
             line = line.removesuffix(b"\r")
             if line_end and self.server.foreign and is_alike(line, expected):
@@ -247,12 +247,12 @@ class Play:
                 return
             if line_end or not expected.startswith(line):
                 break
-            if terminal.unseen:
-                continue
-            if terminal.closed_by_server() and terminal.is_done():
-                break
-            if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
-                raise Mismatch(f"{self._shown(terminal)}{self._where_it_lies(terminal)}")
+            if not terminal.unseen:
+                if terminal.closed_by_server() and terminal.is_done():
+                    break
+                if kernel.LINUX and not self.server.may_sleep and self.server.is_silent(terminal):
+                    raise Mismatch(f"{self._shown(terminal)}{self._where_it_lies(terminal)}")
+            terminal.read(seconds=0.01)
         else:
             waited = f"{self._shown(terminal)} after {self.server.patience} seconds"
             raise Mismatch(f"{waited}{self._where_it_lies(terminal)}")
@@ -275,10 +275,13 @@ class Play:
 
         def settled():
             terminal.read()
-            return terminal.unseen or self.server.holds_unread(terminal)
+            if terminal.unseen or self.server.holds_unread(terminal):
+                return True
+            return not self.server.may_sleep and self.server.is_silent(terminal)
 
         if kernel.LINUX:
-            waits = wait_until(settled, self.server.patience)
+            wait_until(settled, self.server.patience)
+            waits = self.server.holds_unread(terminal)
         else:
             terminal.read(seconds=QUIET)
             waits = not terminal.closed_by_server()
