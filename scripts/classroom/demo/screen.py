@@ -222,6 +222,7 @@ class Demo(App):
                 yield Side()
         yield Static(id="caption", markup=False)
         yield Static(id="upcoming", markup=False)
+        # Textual's Footer would cut off the last keys; this text is wrapped.
         yield Static(id="keys", markup=False)
 
     def on_mount(self):
