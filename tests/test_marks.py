@@ -59,16 +59,23 @@ def test_sums():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, "2 behaviours hold, and one does not; 1 of 4 were not tried yet (--all goes on)."),
+        ({}, "2 behaviours hold, and one does not; 1 of 4 was not tried yet (--all goes on)."),
         (
             {"problem": "It is slow."},
-            "It is slow. 2 of 4 behaviours hold; 1 were not tried; of the 3 that v0.3 teaches, 1.",
+            "It is slow. 2 of 4 behaviours hold; 1 was not tried; of those that v0.3 teaches, "
+            "1 of 3.",
         ),
         (
             {"behaviours": list(BEHAVIOURS.values())[:3], "of": 3},
-            "2 of 3 behaviours hold; of the 2 that v0.3 teaches, 1.",
+            "2 of 3 behaviours hold; of those that v0.3 teaches, 1 of 2.",
         ),
         ({"passed": True}, "All 4 behaviours hold, in 1.5 s."),
+        ({"passed": True, "of": 1}, "This behaviour holds, in 1.5 s."),
+        ({"of": 1, "behaviours": [BEHAVIOURS["broken"]]}, "This behaviour does not hold."),
+        (
+            {"held": 1},
+            "1 behaviour holds, and one does not; 1 of 4 was not tried yet (--all goes on).",
+        ),
     ],
 )
 def test_the_summary(change, expected):

@@ -57,33 +57,40 @@ class OnPage:
 
 def summary(report):
     """Return in a sentence or two how many behaviours hold."""
-    results, of = report["behaviours"], report["of"]
+    results, of, held = report["behaviours"], report["of"], report["held"]
     if report["passed"]:
-        return f"All {of} behaviours hold, in {report['seconds']:.1f} s."
+        what = f"All {of} behaviours hold" if of > 1 else "This behaviour holds"
+        return f"{what}, in {report['seconds']:.1f} s."
+    if of == 1 and results[0]["holds"] is False:
+        return "This behaviour does not hold."
     rest = sum(result["holds"] is None for result in results)
+    were = "was" if rest == 1 else "were"
     if rest and "problem" not in report:  # the order decides how many hold, so this is no mark
+        hold = "behaviour holds" if held == 1 else "behaviours hold"
         return (
-            f"{report['held']} behaviours hold, and one does not; {rest} of {of} were not tried "
-            "yet (--all goes on)."
+            f"{held} {hold}, and one does not; {rest} of {of} {were} not tried yet (--all goes on)."
         )
-    counts = [f"{report['held']} of {of} behaviours hold"]
+    counts = [f"{held} of {of} behaviours {'holds' if held == 1 else 'hold'}"]
     if rest:
-        counts.append(f"{rest} were not tried")
+        counts.append(f"{rest} {were} not tried")
     old, new = ([r["holds"] for r in results if r["taught"] == taught] for taught in (False, True))
     if old and new:
-        counts.append(f"of the {len(new)} that {report['stage']} teaches, {new.count(True)}")
+        counts.append(f"of those that {report['stage']} teaches, {new.count(True)} of {len(new)}")
     return " ".join(filter(None, [report.get("problem"), "; ".join(counts) + "."]))
 
 
 def next_steps(report):
     """Yield what the author of a server can do next, in a word or two, and the command for it."""
-    stage, command = report["stage"], report["command"]
+    stage, command, is_only = report["stage"], report["command"], report["of"] == 1
+    dashes = "-- " if " " in command else ""
+    failed = [result["name"] for result in report["behaviours"] if result["holds"] is False]
+    if failed and not is_only:
+        yield "Only this", f"./scripts/check {stage} --only {failed[0]} {dashes}{command}"
     if not report["passed"]:
-        failed = [result["name"] for result in report["behaviours"] if result["holds"] is False]
-        if failed:
-            dashes = "-- " if " " in command else ""
-            yield "Only this", f"./scripts/check {stage} --only {failed[0]} {dashes}{command}"
         yield "Watch it", f"./scripts/demo {stage} --server {command}"
+        return
+    if is_only:
+        yield "All behaviours", f"./scripts/check {stage} {dashes}{command}"
         return
     here = {each.name: each for each in stages()}
     if command.endswith(".py") and " " not in command:
