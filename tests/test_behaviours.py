@@ -1094,7 +1094,7 @@ def test_ctrl_c(server, connect):
         connect()
     log = server.log()
     server.child.sendintr()
-    assert wait_until(lambda: not server.alive(), 1)
+    assert wait_until(lambda: not server.alive())
     assert server.child.signalstatus == signal.SIGINT
     assert "Traceback" not in server.log()
     assert server.log().count("\n") <= log.count("\n") + 3  # "accepted" may still come
