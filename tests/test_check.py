@@ -142,6 +142,24 @@ def test_a_mistake_is_named(stage, mistake, check_here, tmp_path):
     assert re.match(pattern, failed["cause"] or failed["problem"]), failed
 
 
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere the kernel tells less")
+@pytest.mark.parametrize(
+    ("printed", "first"),
+    [
+        ("data", "Your server has read A's line and printed it, but sent nothing."),
+        ("'A says', data.decode()", "Your server has read A's line and printed it, but sent"),
+        ("'hello, whoever you are'", "Your server has read A's line, and sends nothing."),
+        ("'Othello'", "Your server has read A's line, and sends nothing."),
+    ],
+)
+def test_what_was_printed(stage, printed, first, check_here, tmp_path):
+    """A word of the line is not the line."""
+    code = mistakes.SERVER.replace("client.sendall(data)", f"print({printed}, flush=True)")
+    failed = check_here(stage, [hand_in(tmp_path, "prints", code)])["behaviours"][0]
+    assert failed["cause"].startswith(first)
+
+
 def test_the_table_of_mistakes():
     """docs/check.md shows what the test above holds the check to."""
     page = (ROOT / "docs" / "check.md").read_text(encoding="utf-8")

@@ -122,6 +122,12 @@ MISTAKES = [
         "Your server closed A's connection after it had answered once.",
     ),
     Mistake(
+        "`recv()` twice",
+        LOOP + SEND,
+        "            client.sendall(client.recv(1024))\n" * 2,
+        "Your server closed A's connection after it had answered.",
+    ),
+    Mistake(
         "it waits for a line end",
         LOOP + SEND,
         '            for line in client.makefile("rb"):\n                client.sendall(line)\n',

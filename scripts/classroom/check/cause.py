@@ -4,6 +4,7 @@ This is the first sentence of a report. The kernel, the bytes and the server's o
 What to do next is in the behaviour's hint.
 """
 
+import re
 import select
 import socket
 
@@ -86,11 +87,12 @@ class _Terminals:
     def no_answer(self):
         """Yield why there is no answer."""
         letter, facts, client = self.letter, self.facts, self.client
-        answered = "shown" in {kind for kind, _ in client.content}
+        answers = len(shown_in(client))  # in lines
         if exception := exception_in(facts.log):
             yield f"A thread of your server ended with {exception}"
         if client.connection != "open":
-            when = "after it had answered once" if answered else "before it had answered"
+            when = "after" if answers else "before"
+            when += f" it had answered{' once' if answers == 1 else ''}"
             yield f"Your server closed {letter}'s connection {when}. Where does it call close()?"
         for name, other in self.others.items():
             # Of other responses than an echo, two clients may get the same.
@@ -108,21 +110,22 @@ class _Terminals:
         if len(served) > 1:
             *most, last = served
             yield f"Your server serves {', '.join(most)} and {last}, and {letter} must wait."
-        yield self.where_the_line_is(answered)
+        yield self.where_the_line_is(answers)
 
-    def where_the_line_is(self, answered):
+    def where_the_line_is(self, answers):
         """Return what happened to the line, as far as the kernel and the server tell."""
         letter, client = self.letter, self.client
         if not client.accepted:
             return self.no_accept()
-        if client.unread and answered:
-            return f"Your server has answered {letter} once, and reads nothing more."
+        if client.unread and answers:
+            once = " once" if answers == 1 else ""
+            return f"Your server has answered {letter}{once}, and reads nothing more."
         if client.unread:
             who = "none of its threads" if self.facts.threads > 1 else "nobody"
             more = "" if self.facts.threads > 1 else ": it has started no thread"
             return f"Your server has accepted {letter}, but {who} reads from {letter}{more}."
         read = f"Your server has read {letter}'s line"
-        if any(line in self.facts.log for line in typed_in(client)[-1:] if line):
+        if any(is_printed(line, self.facts.log) for line in typed_in(client)[-1:] if line):
             return f"{read} and printed it, but sent nothing."
         if waits := self.is_echo and self.port and what_it_waits_for(self.port):
             return f"{read}, and answers only when {waits}"
@@ -150,6 +153,11 @@ def typed_in(client):
 def shown_in(client):
     """Return the lines that a terminal has shown."""
     return "".join(text for kind, text in client.content if kind == "shown").splitlines()
+
+
+def is_printed(line, log):
+    """Say whether a line of the log is this one, or ends with it, perhaps as Python shows it."""
+    return re.search(rf"""(?m)(^|\W){re.escape(line)}(\\[rn])*['"]?$""", log)
 
 
 def what_it_waits_for(port):
