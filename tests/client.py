@@ -134,12 +134,18 @@ class Client:
         return mismatch
 
     def wait(self):
-        """Wait for something to read; return False if the server is at rest and nothing came."""
+        """Wait for something to read; return False if nothing came.
+
+        It is known as soon as the server is at rest. One in an endless loop never is.
+        """
         if self.server.may_sleep:
             return self._readable(self.server.patience)
+        deadline = time.monotonic() + self.SECONDS
         while not self._readable(0.01 if kernel.LINUX else 1):
             if not kernel.LINUX or self.server.at_rest(self._all_has_arrived):
                 return self._readable(0)
+            if time.monotonic() > deadline:
+                return False
         return True
 
     def _all_has_arrived(self):

@@ -23,6 +23,7 @@ from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
 from classroom.terminal import Server, wait_until
+from client import Client
 from clones import command, run, started
 from missing import NO_FLASK, leave_out
 from test_behaviours import is_busy
@@ -235,6 +236,20 @@ def test_a_busy_computer_hides_no_busy_loop(tmp_path):
         servers = [stack.enter_context(contextlib.closing(Server(words))) for _ in range(10)]
         assert wait_until(lambda: all(kernel.processor_time(s.child.pid) > 0.1 for s in servers))
         assert is_busy(servers[0])
+
+
+def test_a_client_waits_for_no_endless_loop(tmp_path, monkeypatch):
+    """recv() returns b"" again and again, and the server never comes to rest."""
+    monkeypatch.setattr(Client, "SECONDS", 0.5)
+    code = HERE["v0.2"].server.read_text(encoding="utf-8")
+    endless = code.replace("while data := client.recv(1024):", "while [data := client.recv(1024)]:")
+    assert endless != code
+    words = [sys.executable, hand_in(tmp_path, "endless", endless), "--port", "0"]
+    with contextlib.closing(Server(words)) as server:
+        Client(server).close()
+        with contextlib.closing(Client(server)) as client:
+            client.send(b"hello")
+            assert not client.wait()
 
 
 @one_stage
