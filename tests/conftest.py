@@ -2,7 +2,8 @@
 
 A behaviour is a test with the mark `behaviour`. It runs on every stage. From its first stage to
 its last it must pass; on every other stage it must fail, and for one reason only: the server
-answered something else, or nothing (a Mismatch). So no behaviour is a test that cannot fail.
+answered something else, or nothing (a Mismatch). So none is a test that cannot fail. What all
+stages show fails on the servers of tests/broken/, or on the mutants of .ci/mutate.
 """
 
 import contextlib
