@@ -59,7 +59,7 @@ class SimpleSocketServer:
                         lengths.append(header[15:].strip())
                 length = lengths[0] if lengths else b"0"
                 if len(lengths) > 1 or not re.fullmatch(rb"[0-9]{1,4}", length):
-                    break  # nobody knows where the body ends
+                    break  # nobody knows where the body ends, or it is too long
                 form = lines.read(int(length))
                 if not header.endswith(b"\n") or len(form) < int(length):
                     break  # the client has left before the end of its request
