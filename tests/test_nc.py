@@ -220,6 +220,20 @@ def test_a_terminal_shows_the_last_words_of_an_nc_that_ends_meanwhile(monkeypatc
         assert terminal.unseen == b"bye\n"
 
 
+def test_a_character_may_come_in_two_parts(listener, nc):
+    """The second one never comes, the second time."""
+    with contextlib.closing(Terminal("A", listener.getsockname()[1], nc)) as terminal:
+        client, _ = listener.accept()
+        for part in (b"\xe4\xb8", b"\x96\n", b"\xe4"):
+            client.sendall(part)
+            assert wait_until(lambda: terminal.read() or terminal.unseen)
+            terminal.unseen = b""
+        client.close()
+        terminal.press_ctrl_c()
+        assert terminal.content[0] == ("shown", "世\n")
+        assert terminal.content[1] == ("shown", r"\xe4")
+
+
 def test_the_table_is_complete():
     assert list(cells()) == list(itertools.product(ROWS, FLAVOURS))
 

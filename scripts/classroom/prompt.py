@@ -117,7 +117,7 @@ class PromptTerminal(Terminal):
             self._offset += len(shown)
             self.unseen += shown
             del self.lines[: shown.count(READY)]  # after each line, and after Ctrl-C
-            self.content.append(("shown", shown.decode(errors="backslashreplace")))
+            self._show(shown)
         self.ended = ended and not shown
 
     def press_ctrl_c(self):

@@ -4,6 +4,7 @@ The pty also ends them: when the program that holds it ends for any reason, the 
 them a hang-up.
 """
 
+import codecs
 import functools
 import os
 import re
@@ -133,6 +134,8 @@ class Terminal:
         self.name = name
         self.port = port
         self.content = []  # ("typed" or "shown", text), in order
+        # A character may come in two parts.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self.unseen = b""  # what nc has shown and no session has checked yet
         self.page = ""  # the HTML that nc has shown, with which a session is not done yet
         self.typed = 0  # bytes that nc sends for it
@@ -220,12 +223,17 @@ class Terminal:
             return
         except pexpect.EOF:
             self.ended = True
+            self._show(b"")
             return
         self.unseen += shown
         if self.line_open:
             self.unseen = self.unseen.removeprefix(b"\r").removeprefix(b"\n")
             self.line_open = False
-        self.content.append(("shown", shown.decode(errors="backslashreplace")))
+        self._show(shown)
+
+    def _show(self, shown):
+        if text := self._decoder.decode(shown, final=self.ended):
+            self.content.append(("shown", text))
 
     def press_ctrl_c(self):
         """End nc as a student does, and read what it still shows."""
