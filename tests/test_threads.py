@@ -144,6 +144,31 @@ def test_a_watched_server_is_the_server(stage, tmp_path):
         assert server.log().count("\n") == 2
 
 
+@pytest.mark.parametrize("linux", [kernel.LINUX, False])
+def test_what_the_kernel_tells_of_a_connection(linux, monkeypatch):
+    """Among several of one process. A client's farewell is no byte."""
+    monkeypatch.setattr(kernel, "LINUX", linux)
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        clients = [stack.enter_context(socket.create_connection(address)) for _ in range(3)]
+        numbers = [client.getsockname()[1] for client in clients]
+        assert kernel.connection(os.getpid(), 1, address[1]) is None
+        clients[1].send(b"hello")
+        clients[1].shutdown(socket.SHUT_WR)
+
+        def look():
+            found = [kernel.connection(os.getpid(), number, address[1]) for number in numbers]
+            return [(each.unread, each.received) for each in found]
+
+        expected = [(0, 0), (5, 5), (0, 0)] if linux else [(None, None)] * 3
+        assert wait_until(lambda: look() == expected), look()
+        stack.enter_context(listener.accept()[0])
+        server = stack.enter_context(listener.accept()[0])
+        assert (server.recv(10), server.recv(10)) == (b"hello", b"")
+        assert look()[1] == ((0, 5) if linux else (None, None))
+
+
 @pytest.mark.skipif(not kernel.LINUX, reason="only Linux counts how often a thread was woken up")
 @pytest.mark.stages(since="v0.3", until="v0.3")
 def test_nothing_runs_between_two_looks(watched):

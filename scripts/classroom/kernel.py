@@ -59,16 +59,18 @@ def connection(pid, client_port, port):
     if not LINUX:
         states = {psutil.CONN_ESTABLISHED: ESTABLISHED, psutil.CONN_CLOSE_WAIT: CLOSE_WAIT}
         for found in _connections(pid, port):
-            return Connection(client_port, states.get(found.status, 0))
+            if found.laddr.port == client_port:
+                return Connection(client_port, states.get(found.status, 0))
         return None
     for end in _ends(client_port, port):
         for far_end in _ends(port, client_port):
+            farewell = far_end.state == CLOSE_WAIT  # which Linux counts as one more byte
             return Connection(
                 client_port,
                 end.state,
                 far_end.inode != 0 or far_end.state not in {ESTABLISHED, CLOSE_WAIT},
-                far_end.unread,
-                far_end.received,
+                max(0, far_end.unread - farewell),
+                far_end.received - farewell,
                 end.unsent + far_end.unsent,
             )
         return Connection(client_port, end.state)
