@@ -31,13 +31,19 @@ def behaviour(text, **kwargs):
     `flaw=True` marks a flaw that a lesson explains: a server without it is no worse. `ours=True`
     marks what is only about our own programs: options, log and exit status. Servers of others need
     neither of them. `theirs=True` marks what only they are asked. All but our own behaviours and
-    flaws have a `hint` for the server's author.
+    flaws have a `hint` for the server's author. `by_hand` are lines to type for what no nc can do.
     """
     return pytest.mark.behaviour(text, **kwargs)
 
 
 # So many clients talk at once, so many times. A right server may have a pool of 32 threads.
 MANY, ROUNDS = 24, 5
+# What resets its connection to port 9000. nc says goodbye in a polite way.
+RESET = (
+    "a client: python3 -c \"import socket, struct; client = socket.create_connection(('127.0.0.1', "
+    "9000)); client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); "
+    'client.close()"'
+)
 LINES = 400  # that a client of an echo server sends without waiting; they fit into the kernel
 MOST_THREADS = 100  # of a server with one client; Java starts 30
 WHOLE_LIST = b"{'task_01': 'see someone', 'task_02': 'read book', 'task_03': 'play basketball'}"
@@ -779,6 +785,7 @@ def test_next_client_after_silence(play, protocol):
     "a client that resets its connection makes room for the next one",
     hint="A client may reset the connection. Then recv() or sendall() raises "
     "ConnectionResetError, which must not end the server.",
+    by_hand=[RESET],
 )
 def test_next_client_after_reset(play, protocol, connect, server):
     client = connect()

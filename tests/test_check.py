@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from unittest import mock
@@ -141,6 +142,8 @@ def test_a_mistake_is_named(stage, mistake, check_here, tmp_path):
     failed = next(result for result in checked["behaviours"] if result["holds"] is False)
     pattern = re.escape(mistake.first).replace("…", ".*")
     assert re.match(pattern, failed["cause"] or failed["problem"]), failed
+    if "TypeError" in mistake.first:
+        assert not failed["hint"]  # which is about a server that does something else
 
 
 @one_stage
@@ -186,6 +189,22 @@ def test_what_a_failure_tells(stage, check_here, tmp_path):
     failed = check_here(stage, [deaf])["behaviours"][0]
     assert failed["by_hand"][0] == f"server: PORT=9000 python3 {deaf}"
     assert failed["lessons"] == ["stages/v0.3/README.md", "stages/v0.1/README.md"]
+
+
+@one_stage
+def test_what_no_nc_can_do_by_hand(stage, check_here, tmp_path):
+    """The line resets a connection, as the check did."""
+    (flaw,) = [flaw for flaw in FLAWS if flaw.name == "ends_at_a_reset"]
+    code = HERE[flaw.stage].server.read_text(encoding="utf-8").replace(flaw.old, flaw.new)
+    checked = check_here(HERE[flaw.stage], [hand_in(tmp_path, "flawed", code)])
+    failed = next(result for result in checked["behaviours"] if result["holds"] is False)
+    _, line, *_ = failed["by_hand"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        shell = line.removeprefix("a client: ").replace("9000", str(listener.getsockname()[1]))
+        run(tmp_path, "/bin/sh", "-c", shell)
+        client, _ = listener.accept()
+        with client, pytest.raises(ConnectionResetError):
+            client.recv(1)
 
 
 DEAF = """

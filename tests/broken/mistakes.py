@@ -75,6 +75,13 @@ MISTAKES = [
         "def handle(client)",
         TYPE_ERROR + "Look at the method's parameters, self first, and at args.",
     ),
+    Mistake(
+        "no `target=` and `args=`",
+        "target=self.handle, args=(client,)",
+        "self.handle, (client,)",
+        "Your server … It raised AssertionError: group argument must be None for now. "
+        "Thread() needs the names target= and args= before its arguments.",
+    ),
     Mistake("the thread's line outside the loop", THREAD, THREAD[4:], NO_THREAD),
     Mistake(
         "`accept()` outside the loop",
@@ -88,6 +95,13 @@ MISTAKES = [
         "one attribute for the client of all threads",
         LOOP + SEND,
         "            self.client = client\n" + LOOP + "                self.client.sendall(data)\n",
+        "The response to A went to B.",
+    ),
+    Mistake(
+        "a global variable for it",
+        f"{ACCEPT}{THREAD}\n    def handle(self, client):\n",
+        f"            global client\n{ACCEPT}"
+        "            threading.Thread(target=self.handle).start()\n\n    def handle(self):\n",
         "The response to A went to B.",
     ),
     Mistake(
@@ -224,6 +238,12 @@ MISTAKES = [
         '("127.0.0.1", port)',
         '("127.0.0.1", 0)',
         "Your server listens on port ",
+    ),
+    Mistake(
+        "`Server` is never called",
+        "server = Server(parser.parse_args().port)\nserver.serve_forever()\n",
+        "Server\n",
+        "Your program came to its last line. Is main() called there, with ()?",
     ),
     Mistake(
         "UDP",

@@ -51,7 +51,23 @@ FLAWS = [
         SECOND_WAITS,
         "calls accept() again",
     ),
+    Flaw(
+        "does_not_read",
+        "v0.1",
+        "data = client.recv(1024)\n",
+        'data = b""\n',
+        FIRST,
+        "nobody reads from A. Where does it call recv()?",
+    ),
     # v0.2
+    Flaw(
+        "goes_on_at_the_end",
+        "v0.2",
+        "while data := client.recv(1024):",
+        "while [data := client.recv(1024)]:",
+        "a client that stays silent keeps the others waiting",
+        'your server is busy, although A has left. Does its loop end when recv() returns b""?',
+    ),
     Flaw(
         "loses_what_was_sent_while_waiting",
         "v0.2",

@@ -30,7 +30,7 @@ from classroom import interrupts, kernel, shared
 from classroom.check.response import first_response
 from classroom.output import Problem, one_line
 from classroom.play import Play
-from classroom.terminal import Breakdown, Server, wait_until
+from classroom.terminal import QUIET, Breakdown, Server, wait_until
 
 SILENCE = 5  # seconds for which a client says nothing
 START = 3.5  # seconds until it must listen
@@ -74,6 +74,7 @@ class Facts(NamedTuple):
     threads: int  # of all its processes; 0 if it has ended
     listens: bool
     reads_keyboard: bool
+    is_busy: bool  # it does not come to rest
     log: str
 
 
@@ -200,7 +201,9 @@ class Candidate(Server):
             with contextlib.suppress(psutil.Error):  # it has just ended
                 threads += psutil.Process(pid).num_threads()
         listens = any(port == self.number for _, port in kernel.listeners(pids))
-        return Facts(threads, listens, any(map(kernel.reads_keyboard, pids)), self.log())
+        reads_keyboard = any(map(kernel.reads_keyboard, pids))
+        is_busy = kernel.LINUX and not wait_until(self.at_rest, QUIET)
+        return Facts(threads, listens, reads_keyboard, is_busy, self.log())
 
     def plain(self, terminal):
         """Return what a terminal has shown; of an HTTP response only the first line and the body.

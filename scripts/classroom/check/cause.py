@@ -21,12 +21,15 @@ ADVICE = {  # what to say after an exception, by a part of it
     "Bad file descriptor": "It uses a socket that was closed already.",
     "bytes-like object": "Sockets send bytes: encode() makes bytes of a string.",
     "positional argument": "Look at the method's parameters, self first, and at args.",
+    "group argument": "Thread() needs the names target= and args= before its arguments.",
     "must be an iterable": "args must be a tuple: (client,) has a comma, (client) has none.",
     "Invalid argument": "Is listen() called before accept()?",
     "can't decode": "Not all bytes are text.",
     "can't start new thread": "There is a limit of 200 processes and threads.",
     "MemoryError": "There is a limit of 2 GB.",
 }
+# Exceptions that a server raises because of its code, and not because of what a client does.
+SLIPS = "AssertionError", "AttributeError", "NameError", "OSError: [Errno 9]", "TypeError"
 
 
 def exception_in(log):
@@ -40,11 +43,17 @@ def exception_in(log):
     return f"{exception}.{advice}"
 
 
-def cause(error, facts, port=None):
+def is_slip(exception):
+    """Say whether an exception tells of a slip in the code, whatever a client has sent."""
+    return exception.startswith(SLIPS)
+
+
+def cause(error, facts, port=None, has_threads=True):
     """Return a sentence or two that name the mistake; "" if nothing more than `error` is known.
 
     `error` is what a behaviour has raised, and `facts` are those of the Candidate at that moment.
-    If the server waits for more, find out what for at the `port`, if it is given.
+    If the server waits for more, find out what for at the `port`, if it is given. `has_threads`
+    says whether the stage has a thread for each client.
     """
     if facts.threads and not facts.listens:
         exception = exception_in(facts.log)
@@ -53,7 +62,7 @@ def cause(error, facts, port=None):
     if not isinstance(error, Mismatch) or not facts.threads:
         return ""
     if error.record and error.line[1:2] == "<":
-        causes = _Terminals(error, facts, port).causes()
+        causes = _Terminals(error, facts, port, has_threads).causes()
     else:
         causes = causes_in_bytes(error, facts) if error.sent else []
     return next(iter(causes), "")
@@ -62,8 +71,8 @@ def cause(error, facts, port=None):
 class _Terminals:
     """What a terminal and the others showed when it should have shown a line."""
 
-    def __init__(self, error, facts, port):
-        self.facts, self.port = facts, port
+    def __init__(self, error, facts, port, has_threads):
+        self.facts, self.port, self.has_threads = facts, port, has_threads
         self.aftermath, self.unseen = error.aftermath, error.unseen
         # What comes at the end, after all that was expected, comes too often.
         self.letter, self.expected = error.extra or error.line[0], error.line[3:]
@@ -90,14 +99,14 @@ class _Terminals:
         answers = len(shown_in(client))  # in lines
         if exception := exception_in(facts.log):
             yield f"A thread of your server ended with {exception}"
-        if client.connection != "open":
-            when = "after" if answers else "before"
-            when += f" it had answered{' once' if answers == 1 else ''}"
-            yield f"Your server closed {letter}'s connection {when}. Where does it call close()?"
         for name, other in self.others.items():
             # Of other responses than an echo, two clients may get the same.
             if self.is_echo and shown_in(other)[-1:] == [self.expected] != typed_in(other)[-1:]:
                 yield f"The response to {letter} went to {name}. Which variables do threads share?"
+        if client.connection != "open":
+            when = "after" if answers else "before"
+            when += f" it had answered{' once' if answers == 1 else ''}"
+            yield f"Your server closed {letter}'s connection {when}. Where does it call close()?"
         if client.accepted is None:
             return
         if facts.reads_keyboard:
@@ -122,8 +131,13 @@ class _Terminals:
             return f"Your server has answered {letter}{once}, and reads nothing more."
         if client.unread:
             who = "none of its threads" if self.facts.threads > 1 else "nobody"
-            more = "" if self.facts.threads > 1 else ": it has started no thread"
-            return f"Your server has accepted {letter}, but {who} reads from {letter}{more}."
+            more = ""
+            if self.facts.threads == 1:
+                more = ": it has started no thread"
+                if not self.has_threads:
+                    more = ". Where does it call recv()?"
+            more = more if more.endswith("?") else f"{more}."
+            return f"Your server has accepted {letter}, but {who} reads from {letter}{more}"
         read = f"Your server has read {letter}'s line"
         if any(is_printed(line, self.facts.log) for line in typed_in(client)[-1:] if line):
             return f"{read} and printed it, but sent nothing."
@@ -135,6 +149,12 @@ class _Terminals:
         """Return why nobody has called accept()."""
         nobody = f"Nobody has called accept() for {self.letter}"
         there = [name for name, other in self.others.items() if other.connection == "open"]
+        if not there and self.facts.is_busy and self.others:
+            *_, last = self.others
+            return (
+                f"{nobody}: your server is busy, although {last} has left. Does its loop end when "
+                'recv() returns b""?'
+            )
         if not there:
             return f"{nobody}. Is accept() in a loop?"
         if not self.aftermath:

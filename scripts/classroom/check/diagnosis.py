@@ -6,17 +6,17 @@ import shlex
 
 from classroom.check import candidate
 from classroom.check.candidate import NoServer
-from classroom.check.cause import cause, exception_in, typed_in
+from classroom.check.cause import cause, exception_in, is_slip, typed_in
 from classroom.play import Breakdown, Mismatch
 
 MOST_LINES, MOST_CHARACTERS = 12, 400  # of what a terminal shows
 
 
-def diagnosis_of(error, server):
+def diagnosis_of(error, server, has_threads=True):
     """Return what is known of a failure: its cause, its problem, its aftermath, log and clients.
 
     `error` is what a behaviour has raised, and `server` the Candidate, which may have ended; None
-    if there was none.
+    if there was none. `has_threads` says whether the stage has a thread for each client.
     """
     has_ended = isinstance(error, ConnectionError) and server.has_ended()
     record = getattr(error, "record", None)
@@ -28,11 +28,13 @@ def diagnosis_of(error, server):
         first = f"Your server ended with {exception}" if exception else ""
         if "sys.argv" in log and "IndexError" in exception:
             first += " Does it want its port as an argument? Check it with: -- python3 FILE {port}"
+        if server and server.child.exitstatus == 0:
+            first = "Your program came to its last line. Is main() called there, with ()?"
     elif has_ended:
         first = ended(server, log)
     elif server and not isinstance(error, Breakdown):
         facts = getattr(error, "facts", None) or server.facts()
-        first = cause(error, facts, server.port if facts.listens else None)
+        first = cause(error, facts, server.port if facts.listens else None, has_threads)
     return {
         "cause": first,
         "problem": problem_of(error, server, log),
@@ -40,6 +42,7 @@ def diagnosis_of(error, server):
         "log": log,
         "clients": {name: clipped(c) for name, c in record.clients.items()} if record else {},
         "ended": isinstance(error, Breakdown),
+        "is_slip": is_slip(exception_in(log)),
     }
 
 
@@ -55,13 +58,16 @@ def clipped(client):
     return dataclasses.replace(client, content=tuple(content[:MOST_LINES]))
 
 
-def by_hand(words, clients):
-    """Return what to type to see a failure without the check: a line for each terminal."""
+def by_hand(words, clients, before=()):
+    """Return what to type to see a failure without the check: a line for each terminal.
+
+    `before` are the lines for what no nc can do, and what comes before the terminals.
+    """
     command = candidate.command(words, 9000)
     if command[0] == candidate.real_python():
         command[0] = "python3"
     variable = "" if "9000" in " ".join(command) else "PORT=9000 "
-    lines = [f"server: {variable}{shlex.join(command)}"]
+    lines = [f"server: {variable}{shlex.join(command)}", *before]
     for letter, client in clients.items():
         typed = [repr(line) for line in typed_in(client)]
         then = f", then type {', '.join(typed)}" if typed else ""
@@ -75,7 +81,9 @@ def problem_of(error, server, log):
         what = error.what.replace("\n", " ")
         if error.line[1:2] == "<":
             answer = repr(error.line[3:]) if error.line[3:] else "with an empty line"
-            return f"{error.line[0]} should have been answered {answer}, but {what}."
+            last = server.last_event if server else ""
+            after = f"After {last}, " if last.endswith(" had left") else ""
+            return f"{after}{error.line[0]} should have been answered {answer}, but {what}."
         return f"{error.line!r} does not hold: {what}."
     if isinstance(error, Breakdown) and "but the server " in str(error):
         return ended(server, log)

@@ -16,6 +16,7 @@ def write_new(stage, folder):
     here = stages()
     number = here.index(stage)
     if number == 0:
+        what = "This server is not finished. Add what is missing, so that you see this:"
         start = re.sub(
             r"(accepted\", \*address\)\n).*?(?=\n\ndef main)",
             r"\1            # Your code starts here.\n",
@@ -23,11 +24,15 @@ def write_new(stage, folder):
             flags=re.DOTALL,
         )
     else:
-        start = here[number - 1].server.read_text(encoding="utf-8")
+        before = here[number - 1]
+        what = f"This is the server of {before.name}. Change it so that you see this:"
+        start = before.server.read_text(encoding="utf-8")
+    # Its log begins with this line.
+    start = re.sub(r'\A""".*?"""', f'"""My server for {stage.name}."""', start, flags=re.DOTALL)
     lesson = stage.lesson.read_text(encoding="utf-8")
     task = re.search(r"## What you will see\n\n(.*?)\n\n", lesson, re.DOTALL)[1]
     check_it = one_line(shlex.join(["./scripts/check", stage.name, str(path)]))
-    lines = [f"Your task, {stage.name}: {stage.title}.", "", *task.splitlines()]
+    lines = [f"Your task, {stage.name}: {stage.title}.", what, "", *task.splitlines()]
     lines += ["", f"Check it: {check_it}"]
     head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -144,16 +144,19 @@ class Report(Collector):
         result["holds"], clients = error is None, {}
         if error is not None:
             *_, server = getattr(item, "servers", None) or [None]
-            found = diagnosis_of(error, server)
+            found = diagnosis_of(error, server, self.stage.number >= (0, 3))
             result |= {part: found[part] for part in ("cause", "problem", "aftermath", "ended")}
             mark = item.get_closest_marker("behaviour")
             hint = mark.kwargs["hint"] if mark else f"Watch it: ./scripts/demo {self.stage.name}"
-            result["hint"] = "" if isinstance(error, NoServer) else hint
+            # The hint is about a server that runs, and does something else.
+            result["hint"] = "" if isinstance(error, NoServer) or found["is_slip"] else hint
             last_lines = found["log"].rstrip().split("\n")[-LAST_LINES:]
             result["last_lines"] = "\n".join(line[:COLUMNS] for line in last_lines)
             clients = found["clients"]
             result["terminals"] = {name: client.text() for name, client in clients.items()}
-            result["by_hand"] = by_hand(self.words, clients)
+            result["by_hand"] = by_hand(
+                self.words, clients, mark.kwargs.get("by_hand", ()) if mark else ()
+            )
         self.tried += 1
         self.write("add", result, clients)
 
