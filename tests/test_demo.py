@@ -556,7 +556,7 @@ def test_somebody_elses_server_with_a_syntax_error(demo, tmp_path):
 def test_somebody_elses_server_that_ends(demo, tmp_path):
     """The screen stays. The traceback begins in the server's file."""
     (tmp_path / "my_server.py").write_text(SHOUTS.replace("data.upper()", "data.shout()"))
-    screen = demo("v0.2", "--fast", "--server", str(tmp_path / "my_server.py"), columns=200)
+    screen = demo("v0.2", "--server", str(tmp_path / "my_server.py"), "--fast", columns=200)
     screen.expect("The server ended with status 1.", "AttributeError")
     screen.expect("The end. Is each response right? ./scripts/check v0.2 -- /")
     shown = " ".join(screen.text().split())

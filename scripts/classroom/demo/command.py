@@ -45,6 +45,16 @@ def by_hand(chosen):
     )
 
 
+def arguments(words):
+    """Return the words with --server FILE.py at their end: what comes after it is for us."""
+    if "--server" in words:
+        at = words.index("--server")
+        server, program, rest = words[at], words[at + 1 : at + 2], words[at + 2 :]
+        if "".join(program).endswith(".py"):
+            return [*words[:at], *rest, server, *program]
+    return words
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="./scripts/demo",
@@ -64,7 +74,7 @@ def parse_arguments():
         nargs=argparse.REMAINDER,
         metavar="COMMAND",
         help="play on your own server, as for ./scripts/check: --server FILE.py, or "
-        "--server node FILE.js {port}; this option comes last",
+        "--server node FILE.js {port}; after such a command nothing else may come",
     )
     parser.add_argument("--light", action="store_true", help="dark text on white")
     parser.add_argument("--plain", action="store_true", help="columns of text, as into a pipe")
@@ -73,7 +83,7 @@ def parse_arguments():
         "--svg", type=Path, metavar="FILE", help="at the end, draw what there is to see"
     )
     parser.add_argument("--nc", type=shlex.split, help="the command that starts nc")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments(sys.argv[1:]))
     here = {stage.name: stage for stage in stages()}
     if unknown := [name for name in options.stages if name not in here]:
         parser.error(f"there is no stage {unknown[0]} here; there is {', '.join(here)}")

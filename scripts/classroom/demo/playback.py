@@ -23,7 +23,7 @@ TERMINALS = 4  # as many as the audience may open
 TYPED = {"connects", "types", "leaves"}  # what a client does in a session
 
 KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
-TYPING = ("Tab next terminal", "Esc gives the keyboard back")
+TYPING = ("Tab next terminal", "Esc stops typing")
 
 
 class Stopped(Exception):
@@ -221,7 +221,7 @@ class Playback:
 
     def at_end(self):
         """Wait until the audience goes on: to the next session, or, after the last, out."""
-        self.enter = "Enter leaves" if self.is_last else "Enter next"
+        self.enter = "Enter leaves" if self.is_last else "Enter next session"
         if self.options.live:
             self.typing = "A"
         self.upcoming = ""
