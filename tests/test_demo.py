@@ -566,6 +566,26 @@ def test_somebody_elses_server_that_ends(demo, tmp_path):
     assert screen.leave() == 0
 
 
+def test_an_impatient_enter_leaves_nothing_unseen(demo, tmp_path):
+    """A server in an endless loop keeps the last line waiting."""
+    endless = SHOUTS.replace("while data :=", "while [data :=").replace("1024):", "1024)]:")
+    assert endless != SHOUTS
+    (tmp_path / "my_server.py").write_text(endless)
+    screen = demo("v0.2", "--server", str(tmp_path / "my_server.py"), "--step")
+    screen.expect("Enter goes on")
+    screen.press("\r\r\r")
+    screen.expect("Next: A leaves")
+    screen.press("\r")
+    screen.expect("Playing: A leaves")
+    screen.press("\r\r")
+    screen.expect("The end.", "B waits ")
+    screen.press("t")
+    screen.expect("Esc stops typing")
+    screen.press("\x1b")
+    screen.expect("q quits")
+    assert screen.leave() == 0
+
+
 @pytest.mark.parametrize("runner", [[], [sys.executable]], ids=["watched", "any command"])
 def test_somebody_elses_server(demo, tmp_path, runner):
     """What is wrong with it is seen, and its name is no markup."""

@@ -20,6 +20,7 @@ from classroom.session import KINDS, PROMPT, Step, at_prompt
 READING, LOOKING = 0.04, 1.2
 PERIOD = 0.04  # seconds between two looks
 TERMINALS = 4  # as many as the audience may open
+GO_ON = {"enter", "right", "space"}  # the keys
 TYPED = {"connects", "types", "leaves"}  # what a client does in a session
 
 KEYS = ("← back", "PgUp/Dn session", "t type", "n terminal", "↑↓ code", "q quits")
@@ -209,6 +210,9 @@ class Playback:
             self.wait(0)
         elif stops:
             self.wait(None if self.options.step else pause_after(step))
+            if step.action in TYPED:  # it may take seconds until it is clear what a server does
+                self.upcoming = f"Playing: {step.line}"
+                self.look()
         if self.touched:
             raise Move(0, self.position)
 
@@ -230,8 +234,20 @@ class Playback:
             self.upcoming = f"The end. Is each response right? {shlex.join(words)}"
         elif self.is_last and not self.options.live:
             self.upcoming = "The end. q leaves, and says how to try it by hand."
+        if self.is_last:
+            self.forget_early_keys()
         if not self.options.unattended:
             self.wait(0 if self.options.fast and not self.is_last else None)
+
+    def forget_early_keys(self):
+        """Let no Enter that was meant for the last line leave the demo before its end is seen."""
+        early = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                early.append(self.keys.get_nowait())
+        if any(name not in GO_ON for name, _ in early):
+            for key in early:
+                self.keys.put(key)
 
     def wait(self, seconds):
         """Look at the server until the audience goes on, or so many seconds have passed.
@@ -278,7 +294,7 @@ class Playback:
             self.typing = next(letter for letter in "ABCD" if letter not in self.letters)
             self.letters.append(self.typing)
             self.type("enter", None)
-        return key in {"enter", "right", "space"} and not self.options.live
+        return key in GO_ON and not self.options.live
 
     def type(self, key, character):
         """Do what a key says in a terminal, where Enter starts nc if it does not run.
