@@ -86,7 +86,7 @@ class Source(Panel):
         first = min(max(0, centred + self.offset), max(0, len(lines) - height))
         self.offset = first - centred  # not beyond the last line
         for line in lines[first : first + height]:
-            line.truncate(width)
+            line.truncate(width, overflow="ellipsis")
         self.update(Text("\n").join(lines[first : first + height]))
 
 
