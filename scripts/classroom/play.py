@@ -273,15 +273,19 @@ class Play:
         Elsewhere than on Linux, the terminal must show nothing for a while.
         """
 
+        waits = False
+
         def settled():
+            nonlocal waits
             terminal.read()
-            if terminal.unseen or self.server.holds_unread(terminal):
-                return True
-            return not self.server.may_sleep and self.server.is_silent(terminal)
+            found = self.server.at_rest(terminal.connection)
+            # If no line of the terminal is without an answer, it is enough to be at rest.
+            waits = bool(found) and bool(found.unread or not terminal.unanswered)
+            was_read = found and not waits and not self.server.may_sleep
+            return terminal.unseen or waits or (was_read and self.server.is_silent(terminal))
 
         if kernel.LINUX:
             wait_until(settled, self.server.patience)
-            waits = self.server.holds_unread(terminal)
         else:
             terminal.read(seconds=QUIET)
             waits = not terminal.closed_by_server()

@@ -359,14 +359,6 @@ class Server:
         """Return its tasks at the last look at its threads; none if it is not watched."""
         return self.watch.todo_list if self.watch else {}
 
-    def holds_unread(self, terminal):
-        """Say whether the server is at rest and has not read the terminal's last line. Linux only.
-
-        If the terminal has no line without an answer, it is enough that the server is at rest.
-        """
-        found = self.at_rest(terminal.connection)
-        return bool(found) and bool(found.unread or not terminal.unanswered)
-
     def is_silent(self, terminal):
         """Say whether the server will send nothing more to the terminal by itself. Linux only.
 

@@ -48,11 +48,11 @@ def is_slip(exception):
     return exception.startswith(SLIPS)
 
 
-def cause(error, facts, port=None, has_threads=True):
+def cause(error, facts, port, has_threads):
     """Return a sentence or two that name the mistake; "" if nothing more than `error` is known.
 
     `error` is what a behaviour has raised, and `facts` are those of the Candidate at that moment.
-    If the server waits for more, find out what for at the `port`, if it is given. `has_threads`
+    If the server waits for more, find out what for at the `port`, if it is not None. `has_threads`
     says whether the stage has a thread for each client.
     """
     if facts.threads and not facts.listens:
@@ -131,12 +131,11 @@ class _Terminals:
             return f"Your server has answered {letter}{once}, and reads nothing more."
         if client.unread:
             who = "none of its threads" if self.facts.threads > 1 else "nobody"
-            more = ""
-            if self.facts.threads == 1:
-                more = ": it has started no thread"
-                if not self.has_threads:
-                    more = ". Where does it call recv()?"
-            more = more if more.endswith("?") else f"{more}."
+            more = "."
+            if self.facts.threads == 1 and self.has_threads:
+                more = ": it has started no thread."
+            elif self.facts.threads == 1:
+                more = ". Where does it call recv()?"
             return f"Your server has accepted {letter}, but {who} reads from {letter}{more}"
         read = f"Your server has read {letter}'s line"
         if any(is_printed(line, self.facts.log) for line in typed_in(client)[-1:] if line):

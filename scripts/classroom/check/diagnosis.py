@@ -12,7 +12,7 @@ from classroom.play import Breakdown, Mismatch
 MOST_LINES, MOST_CHARACTERS = 12, 400  # of what a terminal shows
 
 
-def diagnosis_of(error, server, has_threads=True):
+def diagnosis_of(error, server, has_threads):
     """Return what is known of a failure: its cause, its problem, its aftermath, log and clients.
 
     `error` is what a behaviour has raised, and `server` the Candidate, which may have ended; None
