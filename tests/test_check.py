@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from unittest import mock
 
 import psutil
@@ -23,6 +24,8 @@ from classroom import kernel
 from classroom.check import candidate, report, whole_class
 from classroom.course import ROOT, SERVER, stages
 from classroom.output import one_line
+from classroom.play import Mismatch, Play
+from classroom.session import parse
 from classroom.terminal import Server, wait_until
 from client import Client
 from clones import command, run, started
@@ -189,6 +192,31 @@ def test_what_a_failure_tells(stage, check_here, tmp_path):
     failed = check_here(stage, [deaf])["behaviours"][0]
     assert failed["by_hand"][0] == f"server: PORT=9000 python3 {deaf}"
     assert failed["lessons"] == ["stages/v0.3/README.md", "stages/v0.1/README.md"]
+
+
+@one_stage
+@pytest.mark.skipif(not kernel.LINUX, reason="elsewhere the kernel tells less")
+def test_a_response_that_comes_late_to_another_client_is_seen(stage, nc, tmp_path, monkeypatch):
+    """B's nc is stopped for a moment, as on a busy computer."""
+    monkeypatch.setattr(candidate.Candidate, "may_sleep", False)
+    (mistake,) = [each for each in MISTAKES if each.name.startswith("one attribute")]
+    path = hand_in(tmp_path, "shares", mistakes.SERVER.replace(mistake.old, mistake.new))
+    lines = ["A> one", "A< one", "B> two", "B< two", "A> three", "A< three"]
+
+    def before(step):
+        if step.line == "A> three":
+            pid = player.terminals["B"].child.pid
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(0.5, os.kill, (pid, signal.SIGCONT)).start()
+
+    with (
+        contextlib.closing(candidate.Candidate([path])) as server,
+        Play(server, nc) as player,
+        pytest.raises(Mismatch) as failure,
+    ):
+        for _ in player.steps(parse("\n".join(lines)), before):
+            pass
+    assert failure.value.record.clients["B"].text().endswith("three\n")
 
 
 @one_stage

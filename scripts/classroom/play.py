@@ -341,6 +341,9 @@ class Play:
 
     def _explained(self, step, what):
         """Return the Mismatch of a step, with everything that is known."""
+        if kernel.LINUX:  # what went to another client may be on its way
+            for terminal in self.terminals.values():
+                wait_until(terminal.is_at_rest)
         record = self.record(step)
         mismatch = Mismatch(self._report(record, what))
         mismatch.line, mismatch.what, mismatch.record = step.line, str(what), record
