@@ -38,7 +38,7 @@ def behaviour(text, **kwargs):
 
 # So many clients talk at once, so many times. A right server may have a pool of 32 threads.
 MANY, ROUNDS = 24, 5
-# What resets its connection to port 9000. nc says goodbye in a polite way.
+# What resets its connection to port 9000. An nc that ends does not.
 RESET = (
     "a client: python3 -c \"import socket, struct; client = socket.create_connection(('127.0.0.1', "
     "9000)); client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); "

@@ -378,6 +378,14 @@ def test_what_is_no_server(stage, name, check_here, monkeypatch, tmp_path):
 
 
 @one_stage
+def test_a_program_that_ends_and_is_no_python_file(stage, check_here):
+    """It may have no main()."""
+    failed = check_here(stage, ["true"])["behaviours"][0]
+    assert failed["cause"] == ""
+    assert "came to its last line and ended" in failed["problem"]
+
+
+@one_stage
 @pytest.mark.skipif(not kernel.LINUX, reason="only Linux tells at once who listens")
 def test_a_server_for_ipv6_that_listens_at_all_addresses(stage, check_here, monkeypatch, tmp_path):
     """This one listens at ::1 only, so that nobody else can connect to it."""

@@ -146,7 +146,7 @@ def test_a_watched_server_is_the_server(stage, tmp_path):
 
 @pytest.mark.parametrize("linux", [kernel.LINUX, False])
 def test_what_the_kernel_tells_of_a_connection(linux, monkeypatch):
-    """Among several of one process. A client's farewell is no byte."""
+    """It is one of several of the process. A FIN is no byte."""
     monkeypatch.setattr(kernel, "LINUX", linux)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

@@ -64,13 +64,13 @@ def connection(pid, client_port, port):
         return None
     for end in _ends(client_port, port):
         for far_end in _ends(port, client_port):
-            farewell = far_end.state == CLOSE_WAIT  # which Linux counts as one more byte
+            fin = far_end.state == CLOSE_WAIT  # a FIN has come, which Linux counts as a byte
             return Connection(
                 client_port,
                 end.state,
                 far_end.inode != 0 or far_end.state not in {ESTABLISHED, CLOSE_WAIT},
-                max(0, far_end.unread - farewell),
-                far_end.received - farewell,
+                max(0, far_end.unread - fin),
+                far_end.received - fin,
                 end.unsent + far_end.unsent,
             )
         return Connection(client_port, end.state)

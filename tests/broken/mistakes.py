@@ -98,7 +98,7 @@ MISTAKES = [
         "The response to A went to B.",
     ),
     Mistake(
-        "a global variable for it",
+        "a global variable for the client of all threads",
         f"{ACCEPT}{THREAD}\n    def handle(self, client):\n",
         f"            global client\n{ACCEPT}"
         "            threading.Thread(target=self.handle).start()\n\n    def handle(self):\n",

@@ -502,8 +502,10 @@ def real_python(name="python3"):
     What the PATH has may be a script that takes long to find the real one, as with pyenv.
     """
     path = shutil.which(name)
-    with contextlib.suppress(OSError), open(path or os.devnull, "rb") as program:  # noqa: PTH123
-        if program.read(2) not in {b"", b"#!"}:
+    if not path:
+        return ""
+    with Path(path).open("rb") as program:
+        if program.read(2) != b"#!":
             return path
     tell = [name, "-c", "import sys; print(sys.executable)"]
     try:

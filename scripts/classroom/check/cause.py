@@ -28,7 +28,7 @@ ADVICE = {  # what to say after an exception, by a part of it
     "can't start new thread": "There is a limit of 200 processes and threads.",
     "MemoryError": "There is a limit of 2 GB.",
 }
-# Exceptions that a server raises because of its code, and not because of what a client does.
+# Exceptions of a server that come from its code, whatever a client does.
 SLIPS = "AssertionError", "AttributeError", "NameError", "OSError: [Errno 9]", "TypeError"
 
 
@@ -41,11 +41,6 @@ def exception_in(log):
     exception = lines[0].removesuffix(".")
     advice = next((f" {advice}" for part, advice in ADVICE.items() if part in exception), "")
     return f"{exception}.{advice}"
-
-
-def is_slip(exception):
-    """Say whether an exception tells of a slip in the code, whatever a client has sent."""
-    return exception.startswith(SLIPS)
 
 
 def cause(error, facts, port, has_threads):

@@ -6,7 +6,7 @@ import shlex
 
 from classroom.check import candidate
 from classroom.check.candidate import NoServer
-from classroom.check.cause import cause, exception_in, is_slip, typed_in
+from classroom.check.cause import SLIPS, cause, exception_in, typed_in
 from classroom.play import Breakdown, Mismatch
 
 MOST_LINES, MOST_CHARACTERS = 12, 400  # of what a terminal shows
@@ -28,7 +28,8 @@ def diagnosis_of(error, server, has_threads):
         first = f"Your server ended with {exception}" if exception else ""
         if "sys.argv" in log and "IndexError" in exception:
             first += " Does it want its port as an argument? Check it with: -- python3 FILE {port}"
-        if server and server.child.exitstatus == 0:
+        is_python = bool(server) and any(word.endswith(".py") for word in server.words)
+        if not first and is_python and server.child.exitstatus == 0:
             first = "Your program came to its last line. Is main() called there, with ()?"
     elif has_ended:
         first = ended(server, log)
@@ -42,7 +43,7 @@ def diagnosis_of(error, server, has_threads):
         "log": log,
         "clients": {name: clipped(c) for name, c in record.clients.items()} if record else {},
         "ended": isinstance(error, Breakdown),
-        "is_slip": is_slip(exception_in(log)),
+        "is_slip": exception_in(log).startswith(SLIPS),
     }
 
 

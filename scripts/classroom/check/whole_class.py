@@ -5,7 +5,6 @@ import contextlib
 import glob
 import json
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from rich.text import Text
 
 from classroom import interrupts
-from classroom.check import candidate
+from classroom.check.candidate import sweep
 from classroom.check.writers import read_json
 from classroom.course import ROOT
 from classroom.output import Misuse, Page, one_line
@@ -51,11 +50,6 @@ class Class:
         # Not scripts/check: that all is installed has been seen.
         check = [sys.executable, str(ROOT / "scripts" / "classroom"), "check"]
         self.words = [*check, "--json", "--all", *options, stage.name]
-        self.environment = {**os.environ}
-        if (python := candidate.real_python()) != shutil.which("python3"):
-            # It was a script that takes long, so let it run once.
-            folders = str(Path(python).parent), os.environ["PATH"]
-            self.environment["PATH"] = os.pathsep.join(folders)
 
     async def check_all(self, done):
         """Check all servers; call `done(path, report)` for each when its report is known."""
@@ -77,7 +71,6 @@ class Class:
         """Check a file in a process of its own; return the report, whatever happens."""
         words = [*self.words, "--", *(word.replace("{file}", path) for word in self.command)]
         pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
-        pipes["env"] = self.environment
         starting = asyncio.create_task(asyncio.create_subprocess_exec(*words, **pipes))
         try:
             checking = await asyncio.shield(starting)
@@ -114,7 +107,7 @@ async def _end(checking):
                 checking.kill()
             await checking.wait()
         if checking.returncode < 0:  # it was killed
-            candidate.sweep()
+            sweep()
 
 
 def check_each(servers, as_json, exports):
